@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+
+from voiceedge.bench.exchange import LONGEST_ANSWER_S, Exchange
+from voiceedge.bench.microphone import Utterance
+from voiceedge.bench.playout import Playout
+from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
+from voiceedge.bench.wire import ErrorDetail, PathSegment, ResponseState, ServerEvent
+
+RECORDING = Recording("r", np.zeros(WIRE_RATE_HZ * 3, np.float32), WIRE_RATE_HZ * 2)
+UTTERANCE = Utterance(begins=10.0, zero=12.0, ends=13.0)
+TONE = np.full(WIRE_RATE_HZ, 0.1, np.float32)
+
+
+class Listener:
+    """An exchange with a short hand for what a node sends."""
+
+    def __init__(self, recording=RECORDING):
+        self.playout = Playout()
+        self.exchange = Exchange(recording, UTTERANCE, self.playout)
+
+    def created(self, response, at):
+        self.exchange.receive(ServerEvent("response.created", response=ResponseState(response)), at)
+
+    def done(self, response, at, status="completed"):
+        self.exchange.receive(ServerEvent("response.done", response=ResponseState(response, status)), at)
+
+    def audio(self, response, at, audio=TONE):
+        self.exchange.receive_audio(ServerEvent("d", response_id=response, item_id=f"i{response}"), audio, at)
+
+    def says(self, kind, at, **fields):
+        self.exchange.receive(ServerEvent(kind, **fields), at)
+
+    def answered(self, response, at, status="completed"):
+        self.created(response, at)
+        self.audio(response, at)
+        self.done(response, at, status)
+
+
+def test_an_answer_is_measured_from_the_last_voiced_sample_to_the_first_audible_one():
+    listener = Listener()
+    listener.created("a", 12.3)
+    listener.audio("a", 12.5, np.concatenate([np.zeros(2400, np.float32), TONE]))
+    listener.done("a", 12.6)
+    assert listener.exchange.voice_to_voice_s == pytest.approx(0.6)
+    assert listener.exchange.answer.audible.arrived == 12.5
+    assert listener.exchange.problems == ()
+
+
+def test_captions_and_the_trace_are_kept():
+    listener = Listener()
+    completed = "conversation.item.input_audio_transcription.completed"
+    listener.says("input_audio_buffer.speech_started", 10.2)
+    listener.says(completed, 12.2, transcript=" What time ")
+    listener.says(completed, 12.3, transcript="is it?")
+    listener.created("a", 12.3)
+    listener.says("response.output_audio_transcript.delta", 12.4, response_id="a", delta="Half ")
+    listener.says("response.output_audio_transcript.delta", 12.4, response_id="a", delta="past")
+    assert listener.exchange.answer.text == "Half past"
+    listener.says("response.output_audio_transcript.done", 12.5, response_id="a", transcript="Half past two.")
+    listener.done("a", 12.6)
+    path = (PathSegment("wait", 1.0),)
+    listener.says("voiceedge.turn", 12.7, response_id="a", critical_path=path, total_ms=400.0)
+    assert listener.exchange.user_text == "What time is it?"
+    assert listener.exchange.answer.text == "Half past two."
+    assert listener.exchange.answer.trace.critical_path == path
+
+
+def test_an_exchange_is_settled_when_all_was_said_finished_and_played():
+    listener = Listener()
+    assert listener.exchange.settled is None
+    listener.created("a", 12.3)
+    listener.audio("a", 12.5)
+    assert listener.exchange.settled is None
+    listener.done("a", 12.6)
+    assert listener.exchange.settled == pytest.approx(13.5)  # the speaker is still playing
+
+
+def test_it_is_not_settled_while_the_user_is_heard_again():
+    listener = Listener()
+    listener.answered("a", 11.0)
+    listener.says("input_audio_buffer.speech_started", 11.5)
+    assert listener.exchange.settled is None
+    listener.answered("b", 12.5)
+    assert listener.exchange.settled == pytest.approx(13.5)
+
+
+def test_what_the_node_cancelled_is_waited_for_but_not_what_we_stopped():
+    listener = Listener()
+    listener.answered("a", 12.1, "cancelled")
+    assert listener.exchange.settled is None
+    listener.exchange.answers[0].stopped_by_us = True
+    assert listener.exchange.settled is not None
+
+
+def test_an_answer_into_the_users_words_is_talked_over_and_no_figure():
+    listener = Listener()
+    listener.answered("a", 11.0)
+    assert listener.exchange.voice_to_voice_s is None
+    assert listener.exchange.problems == ("talked_over",)
+
+
+def test_an_answer_at_a_pause_and_another_at_the_end_is_split_and_the_second_counts():
+    listener = Listener()
+    listener.created("a", 11.0)
+    listener.audio("a", 11.1)
+    listener.says("input_audio_buffer.speech_started", 11.3)
+    listener.done("a", 11.3, "cancelled")
+    listener.playout.stop(11.3)
+    listener.answered("b", 12.4)
+    assert listener.exchange.problems == ("talked_over", "split")
+    assert listener.exchange.answer.response_id == "b"
+    assert listener.exchange.voice_to_voice_s == pytest.approx(0.4)
+
+
+def test_audio_that_was_thrown_away_before_it_was_played_was_not_heard():
+    listener = Listener()
+    listener.created("a", 11.0)
+    listener.audio("a", 11.1, np.concatenate([np.zeros(WIRE_RATE_HZ // 2, np.float32), TONE]))
+    listener.says("input_audio_buffer.speech_started", 11.3)
+    listener.done("a", 11.3, "cancelled")
+    listener.playout.stop(11.3)
+    listener.answered("b", 12.4)
+    assert listener.exchange.problems == ("split",)
+
+
+@pytest.mark.parametrize(("status", "problem"), [("failed", "failed_response"), ("completed", "no_answer")])
+def test_a_turn_without_sound_is_counted_by_its_cause(status, problem):
+    listener = Listener()
+    listener.created("a", 12.1)
+    listener.done("a", 12.2, status)
+    assert listener.exchange.problems == (problem,)
+    assert listener.exchange.voice_to_voice_s is None
+    assert listener.exchange.settled == 13.0
+
+
+def test_no_reply_at_all_is_no_answer_and_waiting_ends():
+    listener = Listener()
+    assert listener.exchange.problems == ("no_answer",)
+    assert listener.exchange.gives_up(20.0) == 33.0
+
+
+def test_signs_of_life_prolong_waiting_but_not_for_ever():
+    listener = Listener()
+    listener.says("input_audio_buffer.speech_started", 15.0)
+    assert listener.exchange.gives_up(20.0) == 35.0
+    listener.says("input_audio_buffer.speech_started", 500.0)
+    assert listener.exchange.gives_up(20.0) == UTTERANCE.ends + LONGEST_ANSWER_S
+
+
+def test_an_answer_may_be_stopped_once_its_first_audible_sample_was_played():
+    listener = Listener()
+    listener.created("a", 12.1)
+    listener.audio("a", 12.2, np.concatenate([np.zeros(2400, np.float32), TONE]))
+    assert listener.exchange.next_to_stop == pytest.approx(12.3)
+    assert listener.exchange.to_stop(12.25) is None
+    answer = listener.exchange.to_stop(12.4)
+    assert listener.exchange.heard_ms(answer, 12.4) == pytest.approx(200, abs=1)
+    answer.stopped_by_us = True
+    listener.audio("a", 12.5)
+    assert listener.exchange.to_stop(13.0) is None
+    assert listener.playout.ends == pytest.approx(13.3)  # what still comes of it is not played
+
+
+def test_a_late_word_about_an_earlier_response_is_not_an_answer_to_this_one():
+    listener = Listener()
+    listener.says("voiceedge.turn", 10.1, response_id="old")
+    listener.audio("old", 10.1)
+    listener.done("old", 10.2)
+    assert listener.exchange.answers == []
+
+
+def test_complaints_are_kept_but_a_cancel_that_came_too_late_is_none():
+    listener = Listener()
+    listener.says("error", 11.0, error=ErrorDetail("too late", "response_cancel_not_active"))
+    listener.says("error", 11.0, error=ErrorDetail("bad", "invalid_value"))
+    assert listener.exchange.errors == ["bad"]
+
+
+def test_the_quiet_before_the_first_turn_expects_nothing_but_hears_a_greeting_out():
+    listener = Listener(recording=None)
+    assert listener.exchange.settled == UTTERANCE.ends
+    listener.created("greeting", 12.9)
+    assert listener.exchange.settled is None
+    listener.audio("greeting", 13.1)
+    listener.done("greeting", 13.2)
+    assert listener.exchange.settled == pytest.approx(14.1)

@@ -1,0 +1,384 @@
+"""The probe against a scripted node over a real socket, at many times the speed of speech."""
+
+import asyncio
+import contextlib
+import http
+import json
+import wave
+
+import numpy as np
+import pybase64
+import pytest
+from websockets.asyncio.server import serve
+
+from voiceedge.audio.pcm import from_pcm16, level_dbfs, to_pcm16
+from voiceedge.bench import BenchOptions, NodeUnreachable, run_bench, to_json
+from voiceedge.bench.microphone import APPEND_SAMPLES
+from voiceedge.bench.pace import Pace
+from voiceedge.bench.recording import WIRE_RATE_HZ
+from voiceedge.errors import AudioUnreadable, ConfigError
+
+SPEED = 25.0
+WAIT_APPENDS = 15
+"""The scripted node answers behind 300 ms of quiet."""
+
+
+class ScriptedNode:
+    """Hears speech by its level and answers behind some quiet; counts media time, never looks at a clock."""
+
+    def __init__(self, answer=None, refuse=None):
+        self.requests = []
+        self.received = []
+        self.sessions = 0
+        self.url = ""
+        self._answer = answer or whole_answer
+        self._refuse = refuse
+
+    @contextlib.asynccontextmanager
+    async def up(self):
+        async with serve(self._session, "127.0.0.1", 0, process_request=self._request) as server:
+            self.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield self
+
+    def _request(self, connection, request):
+        self.requests.append(request)
+        if self._refuse:
+            response = connection.respond(self._refuse, "no\n")
+            response.headers["Retry-After"] = "7"
+            return response
+        return None
+
+    async def _session(self, socket):
+        self.sessions += 1
+        quiet, heard, turn = 0, False, 0
+        await say(socket, "session.created", session={})
+        async for message in socket:
+            event = json.loads(message)
+            if event["type"] == "session.update":
+                await say(socket, "session.updated", session=event["session"])
+            if event["type"] != "input_audio_buffer.append":
+                self.received.append(event)
+                continue
+            audio = from_pcm16(pybase64.b64decode(event["audio"]))
+            assert len(audio) == APPEND_SAMPLES
+            loud = level_dbfs(audio) > -40
+            quiet = 0 if loud else quiet + 1
+            if loud and not heard:
+                heard = True
+                await say(socket, "input_audio_buffer.speech_started", item_id=f"u{turn}")
+            if heard and quiet == WAIT_APPENDS:
+                heard, turn = False, turn + 1
+                await self._answer(socket, turn)
+
+
+async def say(socket, kind, **fields):
+    await socket.send(json.dumps({"type": kind, "event_id": "e", **fields}))
+
+
+async def begin_answer(socket, turn, seconds=0.4):
+    response = f"r{turn}"
+    await say(
+        socket,
+        "conversation.item.input_audio_transcription.completed",
+        item_id=f"u{turn}",
+        content_index=0,
+        transcript=f"question {turn}",
+    )
+    await say(socket, "response.created", response={"id": response, "status": "in_progress"})
+    tone = to_pcm16(np.full(round(seconds * WIRE_RATE_HZ), 0.2, np.float32))
+    for first in range(0, len(tone), 9600):
+        await say(
+            socket,
+            "response.output_audio.delta",
+            response_id=response,
+            item_id=f"a{turn}",
+            delta=pybase64.b64encode_as_string(tone[first : first + 9600]),
+        )
+    await say(socket, "response.output_audio_transcript.done", response_id=response, transcript=f"answer {turn}")
+    return response
+
+
+async def end_answer(socket, response, status="completed"):
+    await say(
+        socket,
+        "voiceedge.turn",
+        turn=1,
+        response_id=response,
+        item_id="a",
+        marks_ms={"endpoint": 300.0},
+        critical_path=[{"segment": "wait", "ms": 300.0}, {"segment": "tts", "ms": 5.0}],
+        total_ms=305.0,
+        facts={"prefill_tokens": 3},
+    )
+    await say(socket, "response.done", response={"id": response, "status": status})
+
+
+async def whole_answer(socket, turn):
+    await end_answer(socket, await begin_answer(socket, turn))
+
+
+def tone(seconds):
+    return (0.3 * np.sin(np.arange(round(seconds * WIRE_RATE_HZ)) / 9)).astype(np.float32)
+
+
+def write_wav(path, audio):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(WIRE_RATE_HZ)
+        file.writeframes(to_pcm16(audio))
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    for name in ("one", "two"):
+        write_wav(tmp_path / f"{name}.wav", tone(0.5))
+    return tmp_path
+
+
+class Whistle:
+    sample_rate_hz = WIRE_RATE_HZ
+    voices = ("whistle",)
+
+    def speak(self, text, voice, speed):
+        yield tone(0.3)
+
+
+def options(node, recordings, **more):
+    return BenchOptions(
+        **(
+            {"url": node.url, "audio": (recordings,), "pace": Pace(speed=SPEED), "think_s": 0.5, "timeout_s": 100.0}
+            | more
+        )
+    )
+
+
+async def test_recordings_are_played_answered_and_measured(recordings):
+    async with ScriptedNode().up() as node:
+        report = await run_bench(options(node, recordings))
+    assert [row.audio for row in report.turns] == ["one.wav", "two.wav"]
+    assert [row.user_text for row in report.turns] == ["question 1", "question 2"]
+    assert [row.agent_text for row in report.turns] == ["answer 1", "answer 2"]
+    assert [row.problems for row in report.turns] == [(), ()]
+    for row in report.turns:
+        # never earlier than the node's 300 ms of media time; at 25 times the pace a busy machine makes it later
+        assert 299 < row.client_v2v_ms < 50_000
+        assert row.server_v2v_ms == 305.0
+        assert row.facts == {"prefill_tokens": 3}
+    assert report.environment["round_trip_ms"] > 0
+    assert to_json(report)["summary"]["failed"] == 0
+    assert node.sessions == 1
+
+
+async def test_it_asks_for_the_trace_and_presents_its_key(recordings):
+    async with ScriptedNode().up() as node:
+        await run_bench(options(node, recordings / "one.wav", api_key="secret", turn_detection="server_vad:500"))
+    (request,) = node.requests
+    assert request.path == "/v1/realtime?trace=1&model=voiceedge"
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert "Sec-WebSocket-Extensions" not in request.headers  # no compression
+    session = node.received[0]["session"]
+    assert session["audio"]["input"]["turn_detection"] == {"type": "server_vad", "silence_duration_ms": 500}
+
+
+async def test_fresh_opens_a_session_for_each_recording(recordings):
+    async with ScriptedNode().up() as node:
+        report = await run_bench(options(node, recordings, fresh=True))
+    assert node.sessions == 2
+    assert len(report.turns) == 2
+
+
+async def test_progress_is_told(recordings):
+    told = []
+    async with ScriptedNode().up() as node:
+        await run_bench(options(node, recordings, progress=told.append))
+    assert [(one.turn, one.turns, one.audio) for one in told if one.doing == "done"] == [
+        (1, 2, "one.wav"),
+        (2, 2, "two.wav"),
+    ]
+    assert {one.doing for one in told} == {"connecting", "speaking", "waiting", "listening", "done"}
+
+
+async def test_an_answer_can_be_stopped_at_its_first_audible_sample(recordings):
+    cancelled = asyncio.Event()
+
+    async def long_answer(socket, turn):
+        response = await begin_answer(socket, turn, seconds=30.0)
+        async for message in socket:
+            if json.loads(message)["type"] == "response.cancel":
+                cancelled.set()
+                break
+        await end_answer(socket, response, "cancelled")
+
+    async with ScriptedNode(long_answer).up() as node:
+        report = await run_bench(options(node, recordings / "one.wav", listen="first-audible"))
+    assert cancelled.is_set()
+    (truncated,) = [event for event in node.received if event["type"] == "conversation.item.truncate"]
+    assert truncated["item_id"] == "a1"
+    assert 0 <= truncated["audio_end_ms"] < 30_000
+    assert report.turns[0].problems == ()
+    assert report.turns[0].client_v2v_ms is not None
+
+
+async def test_a_text_is_spoken_behind_the_recordings(recordings):
+    async with ScriptedNode().up() as node:
+        asked = options(node, recordings, audio=(recordings / "one.wav",), say=("hello",), tts=Whistle())
+        report = await run_bench(asked)
+    assert [(row.audio, row.expected_text) for row in report.turns] == [("one.wav", None), ("hello", "hello")]
+
+
+async def test_an_answer_in_a_pause_is_stopped_by_the_users_own_words(tmp_path):
+    pause = np.zeros(5 * WIRE_RATE_HZ, np.float32)
+    write_wav(tmp_path / "hesitates.wav", np.concatenate([tone(0.5), pause, tone(0.5)]))
+
+    async def talkative(socket, turn):
+        await end_answer(socket, await begin_answer(socket, turn, seconds=30.0 if turn == 1 else 0.4))
+
+    async with ScriptedNode(talkative).up() as node:
+        report = await run_bench(options(node, tmp_path))
+    (row,) = report.turns
+    assert row.problems == ("talked_over", "split")
+    assert (row.user_text, row.agent_text) == ("question 1 question 2", "answer 2")
+    assert row.client_v2v_ms > 299
+    (truncated,) = [event for event in node.received if event["type"] == "conversation.item.truncate"]
+    assert truncated["item_id"] == "a1"
+    assert 0 < truncated["audio_end_ms"] < 30_000
+
+
+async def test_a_greeting_is_heard_out_and_is_no_answer(recordings):
+    async def greets(socket):
+        await say(socket, "session.created", session={})
+        await socket.recv()
+        await say(socket, "session.updated", session={})
+        await whole_answer(socket, 99)
+        await answers(socket)
+
+    node = ScriptedNode()
+    answers, node._session = node._session, greets
+    async with node.up():
+        report = await run_bench(options(node, recordings / "one.wav"))
+    assert (report.turns[0].problems, report.turns[0].agent_text) == ((), "answer 1")
+
+
+async def test_a_node_that_never_answers_is_not_waited_for_and_gets_a_new_session(recordings):
+    async def nothing(socket, turn):
+        pass
+
+    async with ScriptedNode(nothing).up() as node:
+        report = await run_bench(options(node, recordings, timeout_s=1.0))
+    assert [row.problems for row in report.turns] == [("no_answer",), ("no_answer",)]
+    assert node.sessions == 2
+    assert report.interrupted is None
+
+
+async def test_a_failed_response_is_counted_and_the_session_goes_on(recordings):
+    async def fails(socket, turn):
+        if turn > 1:
+            await whole_answer(socket, turn)
+            return
+        await say(socket, "response.created", response={"id": "r1"})
+        await say(socket, "error", error={"type": "server_error", "message": "engine failed"})
+        await say(socket, "response.done", response={"id": "r1", "status": "failed"})
+
+    async with ScriptedNode(fails).up() as node:
+        report = await run_bench(options(node, recordings))
+    assert [row.problems for row in report.turns] == [("failed_response",), ()]
+    assert report.turns[0].errors == ("engine failed",)
+    assert node.sessions == 1
+
+
+async def test_a_second_answer_in_the_thinking_pause_is_counted(recordings):
+    async def twice(socket, turn):
+        await whole_answer(socket, turn)
+        await whole_answer(socket, turn + 10)
+
+    async with ScriptedNode(twice).up() as node:
+        report = await run_bench(options(node, recordings / "one.wav"))
+    assert report.turns[0].problems == ("split",)
+    assert report.turns[0].responses == 2
+
+
+async def test_a_node_that_hangs_up_costs_one_turn(recordings):
+    async def hangs_up(socket, turn):
+        if node.sessions == 1:
+            await socket.close(1011)
+        else:
+            await whole_answer(socket, turn)
+
+    async with ScriptedNode(hangs_up).up() as node:
+        report = await run_bench(options(node, recordings))
+    assert [row.problems for row in report.turns] == [("disconnected",), ()]
+    assert "1011" in report.turns[0].errors[0]
+
+
+async def test_a_node_that_goes_away_ends_the_run_and_keeps_what_was_measured(recordings):
+    async def last_words(socket, turn):
+        await whole_answer(socket, turn)
+        node._refuse = http.HTTPStatus.SERVICE_UNAVAILABLE
+
+    async with ScriptedNode(last_words).up() as node:
+        report = await run_bench(options(node, recordings, fresh=True))
+    assert [row.problems for row in report.turns] == [()]
+    assert "full" in report.interrupted
+
+
+async def test_messages_that_cannot_be_read_are_noted_and_passed_over(recordings):
+    async def mumbles(socket, turn):
+        await socket.send("{")
+        response = await begin_answer(socket, turn)
+        await say(socket, "response.output_audio.delta", response_id=response, delta="!!!")
+        await say(socket, "response.output_audio.delta", response_id=response, delta="AAA=")
+        await say(socket, "response.output_audio.delta", response_id=response, delta="AA==")
+        await end_answer(socket, response)
+
+    async with ScriptedNode(mumbles).up() as node:
+        report = await run_bench(options(node, recordings / "one.wav"))
+    assert len(report.turns[0].errors) == 3
+    assert report.turns[0].problems == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "key"), (403, "key"), (503, "try again in 7 s"), (404, "no Realtime node")]
+)
+async def test_a_refused_handshake_is_explained_in_one_line(recordings, status, said):
+    async with ScriptedNode(refuse=http.HTTPStatus(status)).up() as node:
+        with pytest.raises(NodeUnreachable, match=said) as refused:
+            await run_bench(options(node, recordings))
+    assert refused.value.exit_code == 3
+    assert "\n" not in str(refused.value)
+
+
+async def test_nobody_there_is_said(recordings):
+    async with ScriptedNode().up() as node:
+        pass
+    with pytest.raises(NodeUnreachable, match="no node answers at"):
+        await run_bench(options(node, recordings))
+
+
+async def test_refused_settings_are_said(recordings):
+    async def refuses(socket):
+        await say(socket, "session.created", session={})
+        await socket.recv()
+        await say(socket, "error", error={"message": "no such voice"})
+        await socket.wait_closed()
+
+    node = ScriptedNode()
+    node._session = refuses
+    async with node.up():
+        with pytest.raises(NodeUnreachable, match="no such voice"):
+            await run_bench(options(node, recordings))
+
+
+async def test_what_makes_no_run_is_refused_before_anything_is_sent(recordings):
+    async with ScriptedNode().up() as node:
+        for broken, error in (
+            ({"audio": ()}, ConfigError),
+            ({"url": "ftp://x"}, ConfigError),
+            ({"turn_detection": "guess"}, ConfigError),
+            ({"listen": "half"}, ConfigError),
+            ({"say": ("hello",)}, ConfigError),
+            ({"audio": (recordings / "missing.wav",)}, AudioUnreadable),
+        ):
+            with pytest.raises(error):
+                await run_bench(options(node, recordings, **broken))
+    assert node.requests == []

@@ -1,0 +1,74 @@
+import io
+import itertools
+
+from rich.console import Console
+
+from voiceedge.bench.rendering import render
+from voiceedge.bench.report import BenchReport, TurnRow
+from voiceedge.bench.wire import PathSegment
+
+
+def row(audio, client_ms=500.0, **more):
+    fields = {
+        "audio": audio,
+        "expected_text": None,
+        "user_text": "what time [bold]is[/bold] it",
+        "agent_text": "half past two",
+        "client_v2v_ms": client_ms,
+        "server_v2v_ms": 490.0,
+        "critical_path": (PathSegment("wait", 200.0), PathSegment("stt", 90.0), PathSegment("llm", 200.0)),
+        "marks_ms": {},
+        "facts": {},
+        "leading_silence_ms": 5.0,
+        "problems": (),
+        "errors": (),
+        "responses": 1,
+        "send_lag_ms": 0.5,
+    }
+    return TurnRow(**(fields | more))
+
+
+def printed(*rows, interrupted=None):
+    out = io.StringIO()
+    about = {"cpu": "Some CPU", "cores": 2, "load_before": 0.1, "load_after": 0.2, "round_trip_ms": 0.3}
+    Console(file=out, width=120).print(render(BenchReport(about, rows, interrupted)))
+    return out.getvalue()
+
+
+def test_it_shows_what_was_said_and_how_long_it_took():
+    text = printed(row("a.wav"))
+    assert "what time [bold]is[/bold] it" in text  # words are never taken for markup
+    for part in ("half past two", "a.wav", "500", "490", "p95", "Some CPU", "round trip 0.3 ms"):
+        assert part in text
+
+
+def test_the_bars_of_the_median_turn_lie_one_behind_the_other():
+    lines = printed(row("a.wav")).split("where the median turn's time went")[1].splitlines()
+    bars = [line for line in lines if "█" in line]
+    ends = [(line.index("█"), line.rindex("█")) for line in bars]
+    assert [line.split()[0] for line in bars] == ["wait", "stt", "llm", "remainder"]
+    assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(ends))
+    assert [end - begin for begin, end in ends] == [15, 6, 15, 0]
+
+
+def test_the_sliver_of_a_short_last_segment_is_drawn():
+    lines = printed(row("a.wav", 490.5)).splitlines()
+    (remainder,) = [line for line in lines if line.strip().startswith("remainder ") and "▏" in line]
+    assert "…" not in remainder
+
+
+def test_failures_are_said():
+    text = printed(
+        row("a.wav"),
+        row("b.wav", None, problems=("no_answer",), errors=("engine failed",), critical_path=()),
+        row("c.wav", send_lag_ms=80.0),
+        interrupted="the node went away",
+    )
+    for part in ("3 turns, 1 failed", "1 x no answer", "engine failed", "the node went away", "80 ms late"):
+        assert part in text
+
+
+def test_a_run_without_any_answer_can_be_shown():
+    text = printed(row("a.wav", None, server_v2v_ms=None, critical_path=(), problems=("no_answer",)))
+    assert "1 turns, 1 failed" in text
+    assert "median turn" not in text

@@ -1,0 +1,314 @@
+"""The store as its users see it: pull, verify, repair, resolve, alone and beside another process."""
+
+import os
+import shutil
+import threading
+from types import SimpleNamespace
+
+import pytest
+from filelock import FileLock
+
+from voiceedge.errors import ConfigError, ModelCorrupt, ModelMissing
+from voiceedge.modelstore import STAGES, ModelStore
+from voiceedge.modelstore.graphs import Builder
+from voiceedge.modelstore.manifest import (
+    BuildStep,
+    Catalogue,
+    Manifest,
+    PackageSource,
+    PathSource,
+    Profile,
+    UrlSource,
+    WheelSource,
+)
+
+CONTENT = b"weights"
+
+
+class Compiler:
+    """A builder that counts its runs."""
+
+    def __init__(self, version="1"):
+        self.runs = 0
+        self.version = version
+
+    def __call__(self) -> Builder:
+        return Builder(self.version, self.build)
+
+    def build(self, source, target, progress):
+        self.runs += 1
+        progress(1.0, "done")
+        (target / "model.onnx").write_bytes(source.read_bytes().upper())
+
+
+@pytest.fixture
+def compiler() -> Compiler:
+    return Compiler()
+
+
+@pytest.fixture
+def store(site, make_file, make_catalogue, tmp_path) -> ModelStore:
+    """One model of one file, on the web site."""
+    site.pages["/w"] = CONTENT
+    return ModelStore(tmp_path / "home", make_catalogue(make_file(CONTENT, UrlSource(site.url("/w")))))
+
+
+@pytest.fixture
+def building(site, make_file, make_catalogue, tmp_path, compiler) -> ModelStore:
+    """The same with a build step."""
+    site.pages["/w"] = CONTENT
+    file = make_file(CONTENT, UrlSource(site.url("/w")))
+    catalogue = make_catalogue(file, build=BuildStep("gguf", "weights.bin"))
+    return ModelStore(tmp_path / "home", catalogue, compiler)
+
+
+def damage(path) -> None:
+    """Change a byte; neither size nor time of modification tell."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_pulled_model_is_present_and_only_its_files_are_visible(store):
+    assert store.state("tiny") == "missing"
+    local = store.pull("tiny")
+    assert store.state("tiny") == "present"
+    assert store.path("tiny") == local
+    assert (local.id, local.stage, local.engine, local.build) == ("tiny", "llm", "onnx_llm", None)
+    assert local.folder == store.root / "models" / "tiny"
+    assert local.files["weights.bin"].read_bytes() == CONTENT
+    assert [path.name for path in local.folder.glob("[!.]*")] == ["weights.bin"]
+    assert list(local.folder.glob(".pull-*")) == []
+
+
+def test_what_is_here_is_not_fetched_again(store, site):
+    store.pull("tiny")
+    store.pull("tiny")
+    assert site.asked == ["/w"]
+
+
+def test_offline_says_what_is_missing_from_where_and_how_to_bring_it_without_touching_the_network(store, site):
+    with pytest.raises(ModelMissing) as caught:
+        store.pull("tiny", offline=True)
+    text = str(caught.value)
+    assert "missing weights.bin" in text
+    assert store.catalogue.model("tiny").files[0].sha256 in text
+    assert f"would come from {site.url('/w')}" in text
+    assert f"put it into {store.folder('tiny')}" in text
+    assert site.asked == []
+    assert not store.root.exists()
+
+
+def test_a_file_brought_by_hand_is_taken(store, site):
+    store.folder("tiny").mkdir(parents=True)
+    (store.folder("tiny") / "weights.bin").write_bytes(CONTENT)
+    assert store.pull("tiny", offline=True).files["weights.bin"].read_bytes() == CONTENT
+    assert site.asked == []
+
+
+def test_the_path_of_a_model_that_is_not_here_is_an_error_that_names_the_command(store, building):
+    with pytest.raises(ModelMissing, match="`voiceedge models pull tiny` fetches it"):
+        store.path("tiny")
+    store.pull("tiny")
+    with pytest.raises(ModelMissing, match="not built yet; run `voiceedge models pull tiny`"):
+        building.path("tiny")
+
+
+def test_unknown_models_and_profiles_are_the_operators_error(store):
+    with pytest.raises(ConfigError, match="known are: tiny"):
+        store.pull("huge")
+    with pytest.raises(ConfigError, match="no profile"):
+        store.resolve("huge")
+
+
+def test_of_two_that_pull_the_second_waits_and_finds_it_done(store, site):
+    folder = store.folder("tiny")
+    folder.mkdir(parents=True)
+    waiting = threading.Event()
+    steps = []
+
+    def note(step):
+        steps.append(step.what)
+        waiting.set()
+
+    second = threading.Thread(target=store.pull, args=("tiny", note))
+    with FileLock(folder / ".lock"):
+        second.start()
+        assert waiting.wait(10)
+        (folder / "weights.bin").write_bytes(CONTENT)
+    second.join(10)
+    assert steps[0] == "waiting for another process that is pulling it"
+    assert store.state("tiny") == "present"
+    assert site.asked == []
+
+
+def test_an_interrupted_pull_leaves_nothing_and_the_next_one_works(store):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.pull("tiny", interrupt)
+    assert [path.name for path in store.folder("tiny").iterdir()] == [".lock"]
+    store.pull("tiny")
+
+
+def test_what_a_killed_pull_left_is_cleared_away(store):
+    leftover = store.folder("tiny") / ".pull-abc"
+    leftover.mkdir(parents=True)
+    (leftover / "weights.bin").write_bytes(b"wei")
+    store.pull("tiny")
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("change", [damage, lambda path: path.write_bytes(b"short")])
+def test_a_corrupted_file_stops_the_start_and_names_expectation_and_repair(store, change):
+    local = store.pull("tiny")
+    change(local.files["weights.bin"])
+    with pytest.raises(ModelCorrupt) as caught:
+        store.pull("tiny", offline=True)
+    text = str(caught.value)
+    assert str(local.files["weights.bin"]) in text
+    assert store.catalogue.model("tiny").files[0].sha256 in text
+    assert "voiceedge models pull --repair tiny" in text
+
+
+def test_repair_replaces_what_differs_and_nothing_else(site, make_file, make_catalogue, tmp_path):
+    site.pages |= {"/a": b"aaa", "/b": b"bbb"}
+    files = [make_file(site.pages[f"/{n}"], UrlSource(site.url(f"/{n}")), name=n) for n in "ab"]
+    store = ModelStore(tmp_path / "home", make_catalogue(*files))
+    damage(store.pull("tiny").files["b"])
+    assert [problem.file for problem in store.verify("tiny")] == ["b"]
+    store.pull("tiny", repair=True)
+    assert store.verify("tiny") == []
+    assert site.asked == ["/a", "/b", "/b"]
+
+
+def test_verify_names_what_is_missing_and_what_is_not_built(building):
+    missing, unbuilt = building.verify("tiny")
+    assert (missing.file, missing.found) == ("weights.bin", "no file")
+    assert (unbuilt.expected, unbuilt.found) == ("a finished build", "none")
+    building.pull("tiny")
+    assert building.verify("tiny") == []
+
+
+def test_a_build_is_made_once_for_an_input_and_a_builder(building, compiler):
+    first = building.pull("tiny").build
+    assert building.pull("tiny").build == first
+    assert (first / "model.onnx").read_bytes() == CONTENT.upper()
+    assert compiler.runs == 1
+    compiler.version = "2"
+    assert building.state("tiny") == "missing"
+    assert building.pull("tiny", offline=True).build != first
+    assert compiler.runs == 2
+
+
+def test_nothing_is_built_out_of_a_corrupted_file(building, compiler):
+    building.folder("tiny").mkdir(parents=True)
+    (building.folder("tiny") / "weights.bin").write_bytes(b"wEights")
+    with pytest.raises(ModelCorrupt):
+        building.pull("tiny")
+    assert compiler.runs == 0
+
+
+def test_a_corrupted_build_is_found_and_repaired_without_fetching(building, compiler, site):
+    build = building.pull("tiny").build
+    damage(build / "model.onnx")
+    with pytest.raises(ModelCorrupt, match=r"model\.onnx is not what it should be"):
+        building.pull("tiny")
+    (problem,) = building.verify("tiny")
+    assert problem.file == f"{build.name}/model.onnx"
+    building.pull("tiny", repair=True, offline=True)
+    assert building.verify("tiny") == []
+    assert compiler.runs == 2
+    assert site.asked == ["/w"]
+
+
+def test_a_packages_file_is_used_where_it_lies(make_file, make_catalogue, tmp_path, monkeypatch):
+    package = tmp_path / "made_up_voice"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "voice.onnx").write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = make_file(CONTENT, PackageSource("made_up_voice", "voice.onnx"))
+    store = ModelStore(tmp_path / "home", make_catalogue(file))
+    assert store.pull("tiny", offline=True).files["weights.bin"] == package / "voice.onnx"
+    damage(package / "voice.onnx")
+    with pytest.raises(ModelCorrupt, match="pip install --force-reinstall --no-deps made_up_voice"):
+        store.pull("tiny", repair=True)
+    assert (package / "voice.onnx").exists()
+
+
+def test_a_package_that_is_not_installed_is_missing(make_file, make_catalogue, tmp_path):
+    store = ModelStore(tmp_path, make_catalogue(make_file(CONTENT, PackageSource("never_installed", "a"))))
+    assert store.state("tiny") == "missing"
+    with pytest.raises(ModelMissing, match="install the Python package never_installed"):
+        store.pull("tiny")
+
+
+def test_too_little_space_is_refused_before_anything_is_fetched(store, site, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(CONTENT) - 1))
+    with pytest.raises(ModelMissing, match="pulling tiny needs"):
+        store.pull("tiny")
+    assert site.asked == []
+
+
+def test_a_root_that_cannot_be_written_is_the_operators_error(make_file, make_catalogue, tmp_path):
+    (tmp_path / "file").touch()
+    store = ModelStore(tmp_path / "file", make_catalogue(make_file(CONTENT, PathSource("/nowhere"))))
+    with pytest.raises(ConfigError, match="cannot be written"):
+        store.pull("tiny")
+
+
+def test_a_model_out_of_wheels_needs_one_download_a_wheel(make_wheel, make_file, make_catalogue, tmp_path):
+    make_wheel("one", {"a": b"aaa", "b": b"bbb"})
+    files = [make_file(c, WheelSource("one==1.0", n), name=n) for n, c in (("a", b"aaa"), ("b", b"bbb"))]
+    store = ModelStore(tmp_path / "home", make_catalogue(*files))
+    steps = []
+    store.pull("tiny", steps.append)
+    assert [step.what for step in steps].count("pip download one==1.0") == 1
+    assert store.verify("tiny") == []
+
+
+@pytest.fixture
+def whole(site, make_file, tmp_path) -> ModelStore:
+    """A profile, `small`, whose models are called like their stages."""
+    site.pages["/w"] = CONTENT
+    file = make_file(CONTENT, UrlSource(site.url("/w")))
+    engine = {"vad": "silero", "end_of_turn": "smart_turn", "stt": "whisper", "llm": "onnx_llm", "tts": "hibari"}
+    models = {s: Manifest(s, s, engine[s], "x", ("en",), "MIT", "made up", 1, (file,)) for s in STAGES}
+    profile = Profile("small", "made up", "en", {stage: stage for stage in reversed(STAGES)})
+    return ModelStore(tmp_path / "home", Catalogue(models, {"small": profile}))
+
+
+def test_resolve_pulls_every_stage_in_the_order_the_audio_walks(whole):
+    chosen = whole.resolve("small")
+    assert tuple(chosen) == STAGES
+    assert all(model.stage == stage for stage, model in chosen.items())
+    assert whole.resolve("small", offline=True) == chosen
+
+
+def test_resolving_offline_tells_of_every_missing_model_at_once(whole, site):
+    whole.pull("stt")
+    site.asked.clear()
+    with pytest.raises(ModelMissing) as caught:
+        whole.resolve("small", offline=True)
+    firsts = [line for line in str(caught.value).splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in firsts] == ["vad", "end_of_turn", "llm", "tts"]
+    assert site.asked == []
+
+
+def test_a_corrupted_file_does_not_start_a_profile(whole):
+    damage(whole.resolve("small")["stt"].files["weights.bin"])
+    with pytest.raises(ModelCorrupt, match=r"^stt: .*pull --repair stt"):
+        whole.resolve("small")
+
+
+def test_the_shipped_manifests_and_the_users_own_are_known(tmp_path):
+    shipped = ModelStore(tmp_path)
+    assert shipped.catalogue.profile("standard").models["stt"] == "whisper-base"
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "mine.toml").write_text("id = 1", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.toml"):
+        ModelStore(tmp_path)

@@ -1,0 +1,52 @@
+import msgspec
+import pytest
+
+from voiceedge.errors import InvalidRequest
+from voiceedge.protocol.validation import MAX_DEPTH, converted, invalid, require_shallow
+
+
+class Inner(msgspec.Struct):
+    number: int
+
+
+class Outer(msgspec.Struct):
+    inner: list[Inner]
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "param"),
+    [
+        ({"inner": [{"number": "x"}]}, "invalid_value", "root.inner[0].number"),
+        ({"inner": [{"number": 1}, {}]}, "missing_required_parameter", "root.inner[1].number"),
+        ({}, "missing_required_parameter", "root.inner"),
+        (3, "invalid_value", "root"),
+    ],
+)
+def test_a_refusal_names_the_place_below_the_root(value, code, param):
+    with pytest.raises(InvalidRequest) as caught:
+        converted(value, Outer, "root")
+    assert (caught.value.wire_code, caught.value.param) == (code, param)
+    assert param in str(caught.value)
+
+
+def test_what_fits_is_converted():
+    assert converted({"inner": [{"number": 1, "more": 2}]}, Outer, "root") == Outer([Inner(1)])
+
+
+def test_a_complaint_of_another_shape_is_passed_on_whole():
+    error = invalid(msgspec.ValidationError("Something\nelse"))
+    assert (str(error), error.param) == ("Something\nelse.", None)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_json_may_be_nested_only_so_deep(wrap):
+    value = 1
+    for _ in range(MAX_DEPTH - 1):
+        value = wrap(value)
+    require_shallow(value, "root")
+    with pytest.raises(InvalidRequest, match="deep"):
+        require_shallow(wrap(value), "root")
+    for _ in range(50_000):
+        value = wrap(value)
+    with pytest.raises(InvalidRequest):
+        require_shallow(value, "root")

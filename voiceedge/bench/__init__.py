@@ -1,0 +1,21 @@
+"""The latency probe: a client of any Realtime node, never a part of one."""
+
+from __future__ import annotations
+
+from voiceedge.bench.options import BenchOptions, Doing, Listen, NodeUnreachable, Progress
+from voiceedge.bench.probe import run_bench
+from voiceedge.bench.rendering import render
+from voiceedge.bench.report import BenchReport, TurnRow, to_json
+
+__all__ = [
+    "BenchOptions",
+    "BenchReport",
+    "Doing",
+    "Listen",
+    "NodeUnreachable",
+    "Progress",
+    "TurnRow",
+    "render",
+    "run_bench",
+    "to_json",
+]

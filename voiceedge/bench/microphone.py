@@ -1,0 +1,101 @@
+"""The bench's microphone: appends of 20 ms that never stop, in media time.
+
+The microphone opens at a moment `opened`. Sample i of everything it ever sends belongs to the moment
+`opened + i / rate`, and an append is sent when its last sample has been spoken, as a real microphone would:
+append k (from 0) is due at `opened + (k + 1) * 20 ms`. This is the mapping that the node applies to arrivals
+(a message ends when it arrives), so both sides count from the same media index. An append that is late is
+sent at once; its lag is kept, and no moment moves because of it: a slow client cannot hide a slow answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+
+import numpy as np
+
+from voiceedge.audio.pcm import to_pcm16
+from voiceedge.bench import wire
+from voiceedge.bench.pace import Pace
+from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
+from voiceedge.engines import PCM
+
+APPEND_S = 0.020
+APPEND_SAMPLES = WIRE_RATE_HZ * 20 // 1000
+
+_NOISE_DBFS = -70.0
+"""A quiet room. Digital silence is what no microphone sends, and models behave oddly on it."""
+_NOISE_APPENDS = 250
+"""5 s, repeated."""
+
+Send = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """When a recording is heard on the bench's clock."""
+
+    begins: float
+    zero: float
+    """The last voiced sample."""
+    ends: float
+
+
+def noise_floor(samples: int, seed: int = 0) -> PCM:
+    """White noise at -70 dBFS, the same for the same seed."""
+    level = 10.0 ** (_NOISE_DBFS / 20.0)
+    return np.random.default_rng(seed).standard_normal(samples, np.float32) * np.float32(level)
+
+
+def appends(audio: PCM) -> list[str]:
+    """The messages that carry `audio`; noise fills the last one up."""
+    missing = -len(audio) % APPEND_SAMPLES
+    whole = np.concatenate([audio, noise_floor(missing)])
+    return [
+        wire.append(to_pcm16(whole[first : first + APPEND_SAMPLES])) for first in range(0, len(whole), APPEND_SAMPLES)
+    ]
+
+
+@cache
+def _room() -> list[str]:
+    return appends(noise_floor(_NOISE_APPENDS * APPEND_SAMPLES))
+
+
+class Microphone:
+    """Sends the room's noise, and a recording whenever one is given to it."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._opened = pace.now()
+        self._sent = 0
+        # unbounded only in name: one recording at a time is put in, already in memory
+        self._speech: deque[str] = deque()
+        self.lags_s: list[float] = []
+        """How late each append of a recording was sent."""
+
+    def speak(self, recording: Recording) -> Utterance:
+        """Play a recording from the next append on, and say when its samples are spoken."""
+        first = self._sent + len(self._speech)
+        self._speech.extend(appends(recording.audio))
+        begins = self._opened + first * APPEND_S
+        return Utterance(
+            begins=begins,
+            zero=begins + recording.last_voiced / WIRE_RATE_HZ,
+            ends=begins + len(recording.audio) / WIRE_RATE_HZ,
+        )
+
+    async def run(self, send: Send) -> None:
+        """Send for ever; ends with the task it runs in, or with what `send` raises."""
+        room = _room()
+        for k in count():
+            due = self._opened + (k + 1) * APPEND_S
+            await self._pace.until(due)
+            message = room[k % _NOISE_APPENDS]
+            self._sent = k + 1
+            if self._speech:
+                message = self._speech.popleft()
+                self.lags_s.append(max(0.0, self._pace.now() - due))
+            await send(message)

@@ -1,0 +1,273 @@
+"""The command line: reads the settings, wires the objects, runs them. Nothing imports this file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from voiceedge import __version__, terminal
+from voiceedge.config import Config, load_config
+from voiceedge.engines import Engines, Sampling
+from voiceedge.errors import OperatorError
+from voiceedge.modelstore.store import ModelStore
+from voiceedge.protocol.session_config import LocalNames
+from voiceedge.session.compute import Compute
+from voiceedge.session.node import Node
+from voiceedge.session.warming import warm_up
+from voiceedge.trace import now
+
+app = typer.Typer(
+    help="A real-time voice-agent server for the edge. Start with `voiceedge serve`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models = typer.Typer(help="The models on this machine: list, pull, verify.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. [default: none]")]
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of models and builds. [default: the user's cache]")]
+Offline = Annotated[bool | None, typer.Option("--offline", help="Never fetch anything. [default: off]")]
+
+
+def main() -> None:
+    """Run the command line; mistakes of the operator are one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except OperatorError as error:
+        terminal.err.print(f"[red]voiceedge:[/] {escape(str(error))}")
+        sys.exit(error.exit_code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"voiceedge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
+@app.command()
+def serve(
+    profile: Annotated[str | None, typer.Option(help="Which models: nano or standard. [default: standard]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port. [default: 8080]")] = None,
+    config: ConfigFile = None,
+    engines: Annotated[str | None, typer.Option(help="real, or fake: answers without models. [default: real]")] = None,
+    max_sessions: Annotated[int | None, typer.Option(help="Conversations at a time. [default: 8]")] = None,
+    instructions: Annotated[str | None, typer.Option(help="System prompt for clients that bring none.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language that is heard. [default: en]")] = None,
+    context_tokens: Annotated[int | None, typer.Option(help="Tokens that the LLM sees. [default: 2048]")] = None,
+    max_answer_tokens: Annotated[int | None, typer.Option(help="Longest answer. [default: 300]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token. [default: 0]")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Probability that sampling chooses from. [default: 1]")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="1 is off. [default: 1.1]")] = None,
+    trace_file: Annotated[Path | None, typer.Option(help="One JSON line a turn, no words. [default: none]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
+    home: Home = None,
+    offline: Offline = None,
+) -> None:
+    """Serve conversations at ws://HOST:PORT/v1/realtime, and a page to try at http://HOST:PORT/.
+
+    Models that the profile lacks are pulled first. Every option can also be set as VOICEEDGE_NAME in the
+    environment or as name in the --config file; options win over the environment, that over the file.
+    """
+    flags = {name: value for name, value in locals().items() if name != "config"}
+    _serve(load_config(flags, config))
+
+
+def _serve(config: Config) -> None:
+    from voiceedge.server.admission import Admission
+    from voiceedge.server.app import build_app
+    from voiceedge.server.serving import Server, bind
+    from voiceedge.server.socket import Sockets
+    from voiceedge.server.turn_log import TurnLog
+
+    begun = now()
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
+    bound = bind(config.host, config.port)
+    engines, workers = _engines(config)
+    speeds = warm_up(engines, config.instructions)
+    with TurnLog(config.trace_file) as turn_log:
+        node = Node(
+            engines=engines,
+            compute=Compute(workers),
+            names=LocalNames(
+                model=engines.names["llm"],
+                transcription=engines.names["stt"],
+                voices=engines.tts.voices,
+                language=config.language,
+            ),
+            instructions=config.instructions,
+            sampling=Sampling(
+                temperature=config.temperature,
+                top_p=config.top_p,
+                repetition_penalty=config.repetition_penalty,
+                max_tokens=config.max_answer_tokens,
+            ),
+            report=turn_log.report,
+        )
+        admission = Admission(config.max_sessions)
+        sockets = Sockets(node, admission)
+        server = Server(build_app(node, sockets, admission), sockets, admission)
+        terminal.announce(node, config, speeds, bound.getsockname()[1], now() - begun)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[bound]))
+        node.compute.close()
+    terminal.out.print("VoiceEdge has stopped.")
+
+
+def _loop_factory() -> Any:
+    """Uvloop where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _engines(config: Config) -> tuple[Engines, int]:
+    """Load what the node thinks with; also how many threads may run it at a time."""
+    from voiceedge.engines.loading import load_engines, thread_plan
+
+    plan = thread_plan(os.cpu_count() or 1)
+    if config.engines == "fake":
+        from voiceedge.engines.fake import fake_engines
+
+        fakes = fake_engines(slots=config.max_sessions, context_tokens=config.context_tokens)
+        return fakes, plan.workers
+    store = ModelStore(config.home)
+    with terminal.pull_progress() as progress:
+        local = store.resolve(config.profile, progress, offline=config.offline)
+    engines = load_engines(local, slots=config.max_sessions + 1, context_tokens=config.context_tokens, threads=plan)
+    return engines, plan.workers
+
+
+@app.command()
+def bench(
+    url: Annotated[str, typer.Argument(help="ws://host:port, http://host:port or host:port.")] = "localhost:8080",
+    audio: Annotated[
+        list[Path] | None, typer.Option(help="Recording, folder of them, or .tsv list to play. Repeatable.")
+    ] = None,
+    say: Annotated[list[str] | None, typer.Option(help="Text to speak with the default voice. Repeatable.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the report to this file; - prints it.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model name in the URL.")] = "voiceedge",
+    api_key: Annotated[str | None, typer.Option(help="Key, if the node wants one.")] = None,
+    instructions: Annotated[str | None, typer.Option(help="System prompt. [default: the node's own]")] = None,
+    turn_detection: Annotated[
+        str, typer.Option(help="semantic_vad[:EAGERNESS] or server_vad[:SILENCE_MS].")
+    ] = "semantic_vad",
+    listen: Annotated[
+        str, typer.Option(help="full hears answers out; first-audible stops them at their first sound.")
+    ] = "full",
+    fresh: Annotated[bool, typer.Option("--fresh/--one-session", help="A new session for each recording.")] = False,
+) -> None:
+    """Talk to a node as a person would, in real time, and report how long it lets them wait.
+
+    Counts from the last voiced sample that is sent to the first audible sample that comes back.
+    """
+    from voiceedge.bench.options import BenchOptions
+    from voiceedge.bench.probe import run_bench
+    from voiceedge.bench.rendering import render
+    from voiceedge.bench.report import to_json
+
+    tts = None
+    if say:
+        from voiceedge.engines.hibari import HibariTts
+
+        tts = HibariTts()
+    with terminal.err.status("connecting") as status:
+        options = BenchOptions(
+            url=url,
+            audio=tuple(audio or ()),
+            say=tuple(say or ()),
+            tts=tts,
+            model=model,
+            api_key=api_key,
+            instructions=instructions,
+            turn_detection=turn_detection,
+            listen=listen,  # type: ignore[arg-type]
+            fresh=fresh,
+            progress=lambda p: status.update(f"{p.turn}/{p.turns} {p.audio}: {p.doing}"),
+        )
+        report = asyncio.run(run_bench(options))
+    if str(json_file) == "-":
+        typer.echo(json.dumps(to_json(report), indent=1))
+        return
+    terminal.out.print(render(report))
+    if json_file is not None:
+        json_file.write_text(json.dumps(to_json(report), indent=1) + "\n", encoding="utf-8")
+
+
+@models.command("list")
+def models_list(config: ConfigFile = None, home: Home = None) -> None:
+    """Show every model that VoiceEdge knows, and whether it is on this machine."""
+    terminal.out.print(terminal.models_table(ModelStore(load_config({"home": home}, config).home)))
+
+
+@models.command("pull")
+def models_pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. [default: profile standard]")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Hash every file and replace what differs.")] = False,
+    config: ConfigFile = None,
+    home: Home = None,
+    offline: Offline = None,
+) -> None:
+    """Bring models to this machine, checked by sha256, and build what has to be built."""
+    settings = load_config({"home": home, "offline": offline}, config)
+    store = ModelStore(settings.home)
+    for model_id in _model_ids(store, names or [settings.profile]):
+        with terminal.pull_progress() as progress:
+            local = store.pull(model_id, progress, offline=settings.offline, repair=repair)
+        terminal.out.print(f"[green]✓[/] {model_id}  {local.folder}")
+
+
+@models.command("verify")
+def models_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. [default: what is here]")] = None,
+    config: ConfigFile = None,
+    home: Home = None,
+) -> None:
+    """Hash every file of the models on this machine; exit code 2 if one is not what its manifest says."""
+    store = ModelStore(load_config({"home": home}, config).home)
+    chosen = _model_ids(store, names) if names else [m for m in store.catalogue.models if store.state(m) == "present"]
+    problems = []
+    for model_id in chosen:
+        with terminal.pull_progress() as progress:
+            found = store.verify(model_id, progress)
+        terminal.out.print(f"[red]✗[/] {model_id}" if found else f"[green]✓[/] {model_id}")
+        problems += found
+    for problem in problems:
+        terminal.err.print(escape(str(problem)))
+    if problems:
+        raise typer.Exit(2)
+
+
+def _model_ids(store: ModelStore, names: list[str]) -> list[str]:
+    """Models by name; a profile stands for all of its models."""
+    ids: dict[str, None] = {}
+    for name in names:
+        if name in store.catalogue.profiles:
+            ids.update(dict.fromkeys(m.id for m in store.catalogue.stages(name).values()))
+        else:
+            ids[store.catalogue.model(name).id] = None
+    return list(ids)
+
+
+if __name__ == "__main__":
+    main()

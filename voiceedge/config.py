@@ -1,0 +1,122 @@
+"""Everything chosen at start: read once, validated once, frozen, handed down. The only reader of the environment.
+
+A setting is looked up as flag, then as environment variable (`VOICEEDGE_` and its name in capitals), then in the TOML
+file; unknown names are refused in all three.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import platformdirs
+from msgspec import Meta, Struct
+
+from voiceedge.errors import ConfigError
+
+PREFIX = "VOICEEDGE_"
+DEFAULT_INSTRUCTIONS = (
+    "You are a friendly voice assistant. Your answers are spoken aloud, so answer in one or two short sentences of "
+    "plain spoken English, without lists, markdown, code or emoji."
+)
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The settings of one node."""
+
+    profile: str = "standard"
+    """Which models: `nano` (smallest) or `standard`."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback, because anybody who reaches the port can talk."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """TCP port; 0 lets the system choose one."""
+    engines: Literal["real", "fake"] = "real"
+    """`fake` answers without any model: to try a client or a network."""
+    max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
+    context_tokens: Annotated[int, Meta(ge=256, le=32768)] = 2048
+    """Tokens that the LLM sees at most; a slot costs 50 to 95 MB when it is full."""
+    max_answer_tokens: Annotated[int, Meta(ge=16, le=4096)] = 300
+    """Longest answer, about a minute and a half of speech."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    """0 always takes the likeliest token: small models err less."""
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Share of probability that sampling chooses from; without effect at temperature 0."""
+    repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.1
+    """Keeps small models from going round in circles; 1 is off."""
+    language: str = "en"
+    """Language that is heard (ISO 639-1). The default voice speaks English only."""
+    instructions: str = DEFAULT_INSTRUCTIONS
+    """System prompt for clients that bring none."""
+    home: Path = Path(platformdirs.user_cache_dir("voiceedge"))
+    """Folder of models and builds."""
+    offline: bool = False
+    """Never fetch anything; missing models end the start."""
+    trace_file: Path | None = None
+    """Write one JSON line a turn to this file: times and counts, no words."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much the log says."""
+
+
+FIELDS = tuple(Config.__struct_fields__)
+_NOT_SETTINGS = frozenset({"CONFIG"})
+"""Variables with the prefix that name something else: CONFIG is the file."""
+
+
+def load_config(
+    flags: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """Put the settings together: file < environment < flags. Flags that are None were not given.
+
+    Raises:
+        ConfigError: a name is unknown or a value does not fit; says which and where it came from.
+    """
+    environment = os.environ if environment is None else environment
+    file = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
+    layers = [
+        (f"in {file}", _from_file(file) if file else {}),
+        ("in the environment", _from_environment(environment)),
+        ("on the command line", {name: value for name, value in flags.items() if value is not None}),
+    ]
+    settings: dict[str, Any] = {}
+    for where, layer in layers:
+        for name, value in layer.items():
+            if name not in FIELDS:
+                raise ConfigError(f"Unknown setting '{name}' {where}{_did_you_mean(name)}.")
+            settings[name] = _checked(name, value, where)
+    return Config(**settings)
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    """The value as the type that the setting has; text from the environment is read as what it stands for."""
+    if isinstance(value, Path):
+        value = str(value)
+    try:
+        return getattr(msgspec.convert({name: value}, Config, strict=not isinstance(value, str)), name)
+    except msgspec.ValidationError as error:
+        reason = str(error).split(" - at ")[0].replace("`", "'")
+        raise ConfigError(f"Setting '{name}' {where}: {reason} (given: {value!r}).") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    named = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX)}
+    return {name.lower(): value for name, value in named.items() if name not in _NOT_SETTINGS}
+
+
+def _did_you_mean(name: str) -> str:
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    return f": did you mean '{near[0]}'?" if near else f": there are {', '.join(FIELDS)}"

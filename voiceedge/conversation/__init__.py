@@ -1,0 +1,1 @@
+"""What is decided in a conversation: values in, values out; no await, socket, clock or numpy."""

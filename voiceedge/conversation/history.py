@@ -1,0 +1,225 @@
+"""What has been said, as the model will see it: only what was really heard, and only what fits.
+
+Positions in an answer are characters of its text; times are milliseconds of its audio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+Kind = Literal["message", "function_call", "function_call_output"]
+FRONT = "root"
+"""`previous_item_id` that puts an item before all others."""
+
+
+class UnknownItem(LookupError):
+    """No item of that id is in the conversation."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"Item '{item_id}' does not exist in this conversation.")
+        self.item_id = item_id
+
+
+class DuplicateItem(ValueError):
+    """An item of that id is in the conversation already."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"An item '{item_id}' exists already in this conversation.")
+        self.item_id = item_id
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenClause:
+    """A clause of an answer and when it sounds."""
+
+    text: str
+    begin_ms: float
+    end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the chat that the model is shown."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry of the conversation."""
+
+    id: str
+    kind: Kind
+    role: Role | None = None
+    text: str | None = ""
+    """What was said; None while the audio of a user's item has not been transcribed."""
+    modality: Literal["text", "audio"] = "text"
+    is_complete: bool = True
+    """False for an answer that was cut off or is still being made."""
+    pieces: tuple[tuple[int, str], ...] = ()
+    """(token id, text) as the model generated them; their text begins with `text`."""
+    clauses: tuple[SpokenClause, ...] = ()
+    """The clauses that were spoken and when they sound; empty for text."""
+    heard_ms: float | None = None
+    """How much of the audio was heard before an interruption; None: all of it."""
+    data: Any = None
+    """What else the client gave or must get back (call id, arguments, images); opaque here."""
+
+    @property
+    def audio_ms(self) -> float:
+        """Length of the answer's audio."""
+        return self.clauses[-1].end_ms if self.clauses else 0.0
+
+    @property
+    def line(self) -> Line | None:
+        """What the model is shown: of an interrupted answer only what was heard, None if that is nothing.
+
+        It ends where the last whole token does, so that text and tokens stay one and the cache still matches.
+        """
+        if self.kind != "message" or not self.text:
+            return None
+        text = self.text if self.heard_ms is None else _heard(self.clauses, self.heard_ms)
+        tokens, covered = _tokens_within(self.pieces, len(text))
+        if self.pieces and covered < len(text):
+            text = text[:covered]
+        return Line(self.role or "user", text, tokens) if text.strip() else None
+
+
+def _tokens_within(pieces: tuple[tuple[int, str], ...], length: int) -> tuple[tuple[int, ...], int]:
+    """The tokens whose text ends within `length` characters, and where it ends."""
+    tokens: list[int] = []
+    covered = 0
+    for token, text in pieces:
+        if covered + len(text) > length:
+            break
+        covered += len(text)
+        tokens.append(token)
+    return tuple(tokens), covered
+
+
+def _heard(clauses: tuple[SpokenClause, ...], audio_ms: float) -> str:
+    """The words that were over by `audio_ms`; a word begun is a word not heard."""
+    return "".join(_heard_of(clause, audio_ms) for clause in clauses)
+
+
+def _heard_of(clause: SpokenClause, audio_ms: float) -> str:
+    """The words of one clause, if it is spoken at an even pace."""
+    if audio_ms <= clause.begin_ms:
+        return ""
+    if audio_ms >= clause.end_ms:
+        return clause.text
+    share = (audio_ms - clause.begin_ms) / (clause.end_ms - clause.begin_ms)
+    cut = clause.text[: int(share * len(clause.text))]
+    return cut[: max(cut.rfind(" "), 0)]
+
+
+@dataclass(slots=True)
+class History:
+    """The items of a conversation in their order, and how much of them the model still sees."""
+
+    items: list[Item] = field(default_factory=list)
+    forgotten: set[str] = field(default_factory=set)
+    """Items that no longer fit the context window: still the client's to retrieve, not shown to the model."""
+    max_items: int = 2000
+    """The oldest item is dropped beyond this, so that a session's memory is bounded."""
+
+    def get(self, item_id: str) -> Item:
+        """Find an item.
+
+        Raises:
+            UnknownItem: there is none of that id.
+        """
+        return self.items[self._index(item_id)]
+
+    @property
+    def last_id(self) -> str | None:
+        """Id of the last item."""
+        return self.items[-1].id if self.items else None
+
+    def insert(self, item: Item, previous_id: str | None = None) -> str | None:
+        """Put an item behind `previous_id` (None: at the end; "root": in front); return the id now before it.
+
+        Raises:
+            UnknownItem: `previous_id` is not here.
+            DuplicateItem: the item's id is here already.
+        """
+        if any(known.id == item.id for known in self.items):
+            raise DuplicateItem(item.id)
+        if previous_id is None:
+            position = len(self.items)
+        elif previous_id == FRONT:
+            position = 0
+        else:
+            position = self._index(previous_id) + 1
+        before = self.items[position - 1].id if position else None
+        self.items.insert(position, item)
+        if len(self.items) > self.max_items:
+            self.forgotten.discard(self.items.pop(0).id)
+        return before
+
+    def update(self, item: Item) -> None:
+        """Put `item` in the place of the one with its id; without effect when that was deleted meanwhile."""
+        for index, known in enumerate(self.items):
+            if known.id == item.id:
+                self.items[index] = item
+                return
+
+    def delete(self, item_id: str) -> None:
+        """Take an item out.
+
+        Raises:
+            UnknownItem: there is none of that id.
+        """
+        del self.items[self._index(item_id)]
+        self.forgotten.discard(item_id)
+
+    def truncate(self, item_id: str, audio_end_ms: float) -> Item:
+        """Keep of an answer only what was heard. The latest word on it counts, and it is clamped to the audio.
+
+        Raises:
+            UnknownItem: there is none of that id.
+        """
+        item = self.get(item_id)
+        item = replace(item, heard_ms=min(max(audio_end_ms, 0.0), item.audio_ms), is_complete=False)
+        self.update(item)
+        return item
+
+    def heard_ms(self, item_id: str) -> float | None:
+        """How much of an item's audio was heard, if it was cut off; None for items that are not here."""
+        return next((item.heard_ms for item in self.items if item.id == item_id), None)
+
+    def lines(self) -> list[Line]:
+        """The chat as the model is to see it, without the instructions."""
+        return [line for item in self.items if item.id not in self.forgotten and (line := item.line) is not None]
+
+    def forget(self, budget: int, cost: Callable[[Line], int]) -> int:
+        """Forget the oldest turns until the rest costs at most `budget` tokens; return how many items went.
+
+        Turns go whole, as a chat must not begin with an answer to a question that is not there. What the client
+        put in as "system" stays, and so does the last user item with what follows it.
+        """
+        remembered = [item for item in self.items if item.id not in self.forgotten and item.line is not None]
+        costs = {item.id: cost(item.line) for item in remembered if item.line is not None}
+        total = sum(costs.values())
+        droppable = [item for item in remembered if item.role != "system"]
+        users = [index for index, item in enumerate(droppable) if item.role == "user"]
+        count = 0
+        for index, item in enumerate(droppable[: users[-1] if users else 0]):
+            begins_turn = item.role == "user" and (index == 0 or droppable[index - 1].role != "user")
+            if (index == 0 or begins_turn) and total <= budget:
+                break
+            self.forgotten.add(item.id)
+            total -= costs[item.id]
+            count += 1
+        return count
+
+    def _index(self, item_id: str) -> int:
+        for index, item in enumerate(self.items):
+            if item.id == item_id:
+                return index
+        raise UnknownItem(item_id)

@@ -1,0 +1,210 @@
+"""From the text that a model writes to clauses that a voice can speak.
+
+`Clauses` cuts a growing text where a speaker would breathe; `speakable` takes out what is only meant for
+the eye. A clause keeps both forms: `written` is the caption and the history, `spoken` goes to the voice.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+FIRST_CLAUSE_CHARS = 14
+"""A first clause shorter than this ("Well,") sounds clipped when it is spoken alone."""
+LATER_CLAUSE_CHARS = 120
+"""Later sentences are kept whole up to here: whole sentences have the better melody."""
+LONGEST_CLAUSE_CHARS = 220
+"""A text without any punctuation is cut at a space after this many characters."""
+
+_ABBREVIATIONS = frozenset(
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "sr",
+        "jr",
+        "st",
+        "mt",
+        "vs",
+        "etc",
+        "e.g",
+        "i.e",
+        "a.m",
+        "p.m",
+        "u.s",
+        "u.k",
+        "no",
+        "nos",
+        "vol",
+        "fig",
+        "dept",
+        "approx",
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "gen",
+        "col",
+        "sgt",
+        "capt",
+        "lt",
+        "rev",
+        "hon",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+    ]
+)
+_TITLES_ONLY = frozenset(
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "mt",
+        "vs",
+        "e.g",
+        "i.e",
+        "gen",
+        "col",
+        "sgt",
+        "capt",
+        "lt",
+        "rev",
+        "hon",
+        "fig",
+        "approx",
+    ]
+)
+"""Abbreviations that never end a sentence."""
+_BREAK = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n+|[,;:—](?=\s)|\s–\s")
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*$|\n$")
+_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
+
+_FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_URL = re.compile(r"https?://(?:www\.)?([^\s/]+)\S*")
+_BULLET = re.compile(r"(?m)^\s*(?:[-*+•]|>|#{1,6})\s+")
+_NUMBERED = re.compile(r"(?m)^\s*(\d{1,3})[.)]\s+")
+_RULE = re.compile(r"(?m)^\s*(?:[-*_=|:]\s*){3,}$")
+_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\1")
+_STRAY = re.compile(r"[*`~#|<>\\{}\[\]]+|_{2,}")
+_SPACE = re.compile(r"\s+")
+_SPACE_BEFORE_MARK = re.compile(r" +(?=[.,!?;:])")
+_UNSPEAKABLE = frozenset({"So", "Sk", "Cs", "Co", "Cn", "Cf", "Cc"})
+"""Unicode categories of emoji, modifiers, joiners and controls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A piece of the answer that is spoken in one go."""
+
+    written: str
+    """As the model wrote it, white space included: the clauses of an answer add up to its text."""
+    spoken: str
+    """As the voice gets it; empty when nothing of it can be spoken."""
+
+
+def speakable(text: str) -> str:
+    """Take out markdown, links, code blocks and emoji; keep the words."""
+    text = _FENCE.sub(" ", text)
+    text = _LINK.sub(r"\1", text)
+    text = _URL.sub(r"\1", text)
+    text = _RULE.sub(" ", text)
+    text = _BULLET.sub("", text)
+    text = _NUMBERED.sub(r"\1, ", text)
+    text = _EMPHASIS.sub(r"\2", text)
+    text = _STRAY.sub(" ", text)
+    text = "".join(
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or unicodedata.category(char) not in _UNSPEAKABLE
+    )
+    text = _SPACE_BEFORE_MARK.sub("", _SPACE.sub(" ", text)).strip()
+    return text if any(char.isalnum() for char in text) else ""
+
+
+class Clauses:
+    """Cuts a growing text into clauses.
+
+    The first one is cut early, at a comma if there is one, because the listener waits for it; later ones are
+    whole sentences while they are not too long.
+    """
+
+    def __init__(self) -> None:
+        self._pending = ""
+        self._count = 0
+
+    def push(self, text: str) -> list[Clause]:
+        """Take more text; return the clauses that are complete."""
+        self._pending += text
+        clauses = []
+        while (end := self._next_end()) is not None:
+            clauses.append(self._take(end))
+        return clauses
+
+    def flush(self) -> list[Clause]:
+        """Return what is left when the text is over."""
+        return [self._take(len(self._pending))] if self._pending else []
+
+    def _take(self, end: int) -> Clause:
+        written, self._pending = self._pending[:end], self._pending[end:]
+        clause = Clause(written, speakable(written))
+        self._count += bool(clause.spoken)
+        return clause
+
+    def _next_end(self) -> int | None:
+        if self._in_code_block():
+            return None
+        for match in _BREAK.finditer(self._pending):
+            end = match.end()
+            if self._breaks_at(end, match.group()):
+                return end
+        if len(self._pending) > LONGEST_CLAUSE_CHARS:
+            space = self._pending.rfind(" ", 0, LONGEST_CLAUSE_CHARS)
+            return space if space > 0 else LONGEST_CLAUSE_CHARS
+        return None
+
+    def _in_code_block(self) -> bool:
+        """Whether a code block has been opened and not closed: it is dropped whole, so it must not be cut."""
+        return self._pending.count("```") % 2 == 1 and len(self._pending) < 20 * LONGEST_CLAUSE_CHARS
+
+    def _breaks_at(self, end: int, mark: str) -> bool:
+        before = self._pending[:end]
+        if not speakable(before):
+            return False
+        if _SENTENCE_END.search(before):
+            return not _is_abbreviation(before, self._pending[end:]) and not _LIST_NUMBER.search(before)
+        if mark[0] == ":" and self._count == 0 and self._pending[end : end + 1] == "\n":
+            return True
+        enough = FIRST_CLAUSE_CHARS if self._count == 0 else LATER_CLAUSE_CHARS
+        return len(before.strip()) >= enough
+
+
+def _is_abbreviation(before: str, after: str) -> bool:
+    """Whether the full stop that `before` ends with belongs to an abbreviation or an initial."""
+    if not before.endswith("."):
+        return False
+    word = before[:-1].rsplit(maxsplit=1)[-1].lstrip("(\"'“‘") if before[:-1].strip() else ""
+    if len(word) == 1 and word.isalpha() and word != "I":
+        return True
+    folded = word.lower()
+    if folded in _TITLES_ONLY:
+        return True
+    follows = after.lstrip()
+    # with nothing behind it yet, it is not known whether the sentence goes on: wait
+    return folded in _ABBREVIATIONS and (not follows or not follows[0].isupper())

@@ -1,0 +1,203 @@
+"""What an engine is. Weights are loaded once and shared by all sessions; state is a stream.
+
+An engine is blocking code on local paths: it does not download, read the environment, know sessions or
+spawn tasks. Whatever takes long is generator-shaped, so that `session/compute` can stop between two steps.
+All audio is PCM: mono float32 in [-1, 1], shape [samples], at the rate that the docstring names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+PCM = NDArray[np.float32]
+
+LISTENING_RATE_HZ = 16_000
+"""Rate at which VAD, end of turn and speech-to-text hear."""
+
+
+class VadStream(Protocol):
+    """One session's voice-activity state."""
+
+    def probability(self, frame: PCM) -> float:
+        """Probability in [0, 1] that `frame`, shape [frame_samples] at 16 kHz, holds speech."""
+        ...
+
+
+class Vad(Protocol):
+    """Voice-activity detection."""
+
+    frame_samples: int
+    """Samples a frame at 16 kHz; frames do not overlap."""
+
+    def open(self) -> VadStream:
+        """Start a stream with fresh state."""
+        ...
+
+
+class EndOfTurn(Protocol):
+    """Judges from the sound alone whether a speaker has finished."""
+
+    def probability(self, audio: PCM) -> float:
+        """Probability in [0, 1] that the turn in `audio` (16 kHz, the turn so far) is complete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words heard in one window (at most 30 s) of an utterance."""
+
+    text: str
+    """Empty when the window held no words."""
+    mean_log_probability: float = 0.0
+    no_speech_probability: float = 0.0
+    tokens: int = 0
+
+
+class Stt(Protocol):
+    """Speech-to-text."""
+
+    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+        """Transcribe an utterance of any length at 16 kHz, a segment a window.
+
+        Silence and noise give segments with empty text.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a chat."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    tokens: tuple[int, ...] = ()
+    """Token ids that this text was generated as; used instead of tokenising `text` again, so that the
+    cache still matches. Empty for text that a model did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What an LLM is asked: a chat and the tools it may call."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens already generated in this answer (arxiv:1909.05858); 1 is off."""
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these strings."""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """A step of prefill has run."""
+
+    tokens: int
+    """New tokens that this step put into the cache."""
+    cached: int
+    """Tokens that were there before the answer began and were used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A token has been decoded."""
+
+    token: int
+    text: str
+    """What can be said so far; may be empty while a character or a possible stop string is incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is over; always the last step."""
+
+    reason: Literal["stop", "length"]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+Step = Prefilled | Piece | Finished
+
+
+class LlmStream(Protocol):
+    """One session's slot in the KV cache."""
+
+    def count(self, prompt: Prompt) -> int:
+        """Tokens that `prompt` takes, with the header of the answer."""
+        ...
+
+    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+        """Prefill what every answer to this prompt begins with (instructions and tools)."""
+        ...
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
+        """Answer `prompt`. Only tokens behind the longest cached prefix are prefilled.
+
+        The generator may be closed after any step; what is in the cache then stays usable.
+
+        Raises:
+            ContextFull: the prompt leaves no room for an answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the slot back. Idempotent."""
+        ...
+
+
+class Llm(Protocol):
+    """A language model."""
+
+    context_tokens: int
+
+    def open(self) -> LlmStream:
+        """Take a slot.
+
+        Raises:
+            Overloaded: every slot is taken.
+        """
+        ...
+
+
+class Tts(Protocol):
+    """Text-to-speech."""
+
+    sample_rate_hz: int
+    voices: tuple[str, ...]
+    """The first is the default."""
+
+    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
+        """Speak one clause at `sample_rate_hz`, without the silence that the model puts in front.
+
+        `speed` 1.0 is the voice's own pace, 0.25 to 1.5.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a node thinks with: one of each, shared by all sessions."""
+
+    vad: Vad
+    end_of_turn: EndOfTurn
+    stt: Stt
+    llm: Llm
+    tts: Tts
+    names: dict[str, str] = field(default_factory=dict)
+    """Model id by stage, as `/v1/models` and the trace show it."""

@@ -1,0 +1,121 @@
+"""A chat as token ids: the model's own template, with contents that cannot pass for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from voiceedge.engines import Message, Prompt
+from voiceedge.errors import EngineFailed
+
+_MARKER = re.compile("\ue000([0-9]+)\ue001")
+"""Stands in the rendered template where a content belongs: private-use characters, which no template has."""
+
+
+class ChatFormat:
+    """Renders prompts of one model.
+
+    The template is rendered with markers in place of the contents, and the text is cut at them. Only the
+    template's own text may give markup tokens; contents and tools are tokenised as plain text, so that nobody
+    can end a message from within it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        words: Mapping[str, str],
+        stop_tokens: frozenset[int],
+        begin_token: int | None = None,
+    ) -> None:
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._words = dict(words)
+        self._stop_tokens = stop_tokens
+        self._begin = [] if begin_token is None else [begin_token]
+        added = tokenizer.get_added_tokens_decoder()
+        self._markup = {word.content: token for token, word in added.items() if word.special}
+        longest_first = sorted(self._markup, key=len, reverse=True)
+        # "(?!)" matches nothing: a vocabulary without markup
+        self._markup_pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        # trim and lstrip as in transformers' chat templates, for which these were written
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        environment.filters["tojson"] = _json
+        self._template = environment.from_string(template)
+
+    def tokens(self, prompt: Prompt, *, header: bool = True) -> list[int]:
+        """Token ids of `prompt`; with `header` also the beginning of the answer."""
+        return [token for part in self._parts(prompt.messages, prompt, header=header) for token in part]
+
+    def opening(self, prompt: Prompt) -> list[int]:
+        """Token ids that stand before the first thing a user adds to `prompt`."""
+        user = Message("user", "")
+        parts = list(self._parts((*prompt.messages, user), prompt, header=False))
+        return [token for part in parts[:-1] for token in part]
+
+    def _parts(
+        self, messages: tuple[Message, ...], prompt: Prompt, *, header: bool
+    ) -> Iterator[list[int]]:
+        """Ids of the template's pieces and the contents in turn; the last piece is the template's."""
+        # a template may look at messages[0] without asking whether there is one
+        messages = messages or (Message("system", ""),)
+        contents: list[Message] = list(messages)
+        shown = [{"role": each.role, "content": f"\ue000{i}\ue001"} for i, each in enumerate(messages)]
+        tools = [_Tool(tool, contents) for tool in prompt.tools]
+        try:
+            text = self._template.render(
+                messages=shown, tools=tools or None, add_generation_prompt=header, **self._words
+            )
+        except TemplateError as error:
+            raise EngineFailed(f"the chat template refused the prompt: {error}") from error
+        pieces = _MARKER.split(text)
+        yield self._begin + self._template_tokens(pieces[0])
+        for marker, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+            yield self._content_tokens(contents[int(marker)])
+            yield self._template_tokens(piece)
+
+    def _template_tokens(self, text: str) -> list[int]:
+        tokens: list[int] = []
+        begin = 0
+        for found in self._markup_pattern.finditer(text):
+            tokens += self._plain_tokens(text[begin : found.start()])
+            tokens.append(self._markup[found.group()])
+            begin = found.end()
+        return tokens + self._plain_tokens(text[begin:])
+
+    def _content_tokens(self, message: Message) -> list[int]:
+        tokens = list(message.tokens)
+        # the template closes the message itself
+        while tokens and tokens[-1] in self._stop_tokens:
+            tokens.pop()
+        return tokens or self._plain_tokens(message.text)
+
+    def _plain_tokens(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids if text else []
+        return tokens
+
+
+class _Tool(dict[str, Any]):
+    """A tool that is written as plain text: what clients send is content, not template."""
+
+    def __init__(self, tool: Mapping[str, Any], contents: list[Message]) -> None:
+        super().__init__(tool)
+        contents.append(Message("tool", json.dumps(tool, ensure_ascii=False)))
+        self.marker = f"\ue000{len(contents) - 1}\ue001"
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    if isinstance(value, _Tool) and indent is None:
+        return value.marker
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise TemplateError(reason)

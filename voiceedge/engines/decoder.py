@@ -1,0 +1,90 @@
+"""The decoder graph that modelstore/build writes, run on rows of the KV slab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from voiceedge.engines.kv_slab import KvSlab
+from voiceedge.errors import EngineFailed, ModelCorrupt
+
+
+class DecoderSettings(msgspec.Struct, frozen=True):
+    """`llm.json` of a built folder."""
+
+    builder_version: int
+    name: str
+    family: str
+    layers: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    context_tokens: int
+    """Longest context that the model was trained for."""
+    begin_token: int | None
+    stop_tokens: tuple[int, ...]
+    chat_template: str
+    template_words: dict[str, str]
+
+
+def read_settings(folder: Path) -> DecoderSettings:
+    """Settings of the built `folder`."""
+    path = folder / "llm.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=DecoderSettings)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelCorrupt(f"{path} cannot be read: {error}") from error
+
+
+class Lane:
+    """The graph bound to one slot's rows: past and present are the same memory, nothing is copied.
+
+    `session.run_with_iobinding` may run on different lanes at once; one lane is used by one thread at a time.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, slab: KvSlab, slot: int, vocabulary: int
+    ) -> None:
+        self._session = session
+        self._slab = slab  # what is bound is bound by address: keep it alive
+        # own memory, bound once: the binding's own copies would include the whole cache
+        self._logits = np.zeros((1, vocabulary), np.float32)
+        self._binding = session.io_binding()
+        for layer, (keys, values) in enumerate(slab.layers):
+            self._bind_rows(f"key_{layer}", keys[slot : slot + 1])
+            self._bind_rows(f"value_{layer}", values[slot : slot + 1])
+        shape, address = self._logits.shape, self._logits.ctypes.data
+        self._binding.bind_output("logits", "cpu", 0, np.float32, shape, address)
+
+    def run(self, tokens: list[int], past: int) -> NDArray[np.float32]:
+        """Put `tokens` into the cache behind `past` others.
+
+        Returns:
+            Logits of the token after the last, shape [vocabulary]; valid until the next run.
+
+        Raises:
+            EngineFailed: onnxruntime raised; rows from `past` on are undefined.
+        """
+        total = past + len(tokens)
+        inputs = {
+            "input_ids": np.array([tokens], np.int64),
+            "seqlens_k": np.array([total - 1], np.int32),
+            "total_sequence_length": np.array(total, np.int32),
+        }
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise EngineFailed(f"the language model failed: {error}") from error
+        logits: NDArray[np.float32] = self._logits[0]
+        return logits
+
+    def _bind_rows(self, name: str, rows: NDArray[np.float32]) -> None:
+        address = rows.ctypes.data
+        self._binding.bind_input(f"past_{name}", "cpu", 0, np.float32, rows.shape, address)
+        self._binding.bind_output(f"present_{name}", "cpu", 0, np.float32, rows.shape, address)

@@ -1,0 +1,353 @@
+"""Engines without weights: for tests, and for `--engines fake`.
+
+They keep the promises of the Protocols (slots, cached prefixes, stop strings, pieces of audio) with set
+answers and set delays, so that everything around them can be tested exactly.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal, TypeVar
+from zlib import crc32
+
+import numpy as np
+
+from voiceedge.audio.pcm import PCM, level_dbfs
+from voiceedge.engines import (
+    Engines,
+    Finished,
+    LlmStream,
+    Message,
+    Piece,
+    Prefilled,
+    Prompt,
+    Sampling,
+    Segment,
+    Step,
+)
+from voiceedge.errors import ContextFull, Overloaded
+
+Sleep = Callable[[float], None]
+"""Takes seconds. `time.sleep` unless a test passes its own."""
+Stage = Literal["vad", "end_of_turn", "stt", "llm", "tts"]
+Answer = str | Sequence[str] | Callable[[Prompt], str]
+"""What the LLM says: always the same, the next of a list at each answer (the last one stays), or computed."""
+Heard = str | Sequence[str] | Callable[[PCM], str]
+"""What speech-to-text hears, likewise."""
+
+Given = TypeVar("Given")
+
+PREFILL_CHUNK_TOKENS = 16
+TONE_HZ = 440.0
+TONE_AMPLITUDE = 0.25
+TTS_PIECE_S = 0.1
+RETRY_AFTER_S = 1
+
+
+class FakeFailed(RuntimeError):
+    """A fake was told to fail here; stands for whatever a real engine might raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class FakeDelays:
+    """How long each fake takes, in seconds."""
+
+    vad_s: float = 0.0
+    """A frame."""
+    end_of_turn_s: float = 0.0
+    """A judgement."""
+    stt_s: float = 0.0
+    """An utterance."""
+    llm_first_token_s: float = 0.0
+    """All of the prefill."""
+    llm_token_s: float = 0.0
+    """Every token after the first."""
+    tts_s: float = 0.0
+    """A clause, up to its first piece."""
+
+
+class _Fault:
+    """What the fakes have in common: a stage takes its time, and may be told to raise."""
+
+    def __init__(self, stage: Stage, fail_at: set[Stage] | None, sleep: Sleep) -> None:
+        self.stage = stage
+        # the caller's own set, so that a test can break and mend a stage while the node runs
+        self.fail_at = fail_at if fail_at is not None else set()
+        self.sleep = sleep
+
+    def take(self, seconds: float) -> None:
+        if seconds > 0:
+            self.sleep(seconds)
+        if self.stage in self.fail_at:
+            raise FakeFailed(f"the fake {self.stage} engine was told to fail")
+
+
+class FakeVad:
+    """Hears speech in every frame that is loud enough."""
+
+    frame_samples = 512
+
+    def __init__(
+        self,
+        level_dbfs: float = -45.0,
+        delay_s: float = 0.0,
+        *,
+        fail_at: set[Stage] | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self._level_dbfs = level_dbfs
+        self._delay_s = delay_s
+        self._fault = _Fault("vad", fail_at, sleep)
+
+    def open(self) -> FakeVad:
+        """The engine itself: it has no state."""
+        return self
+
+    def probability(self, frame: PCM) -> float:
+        """0.99 when the frame's RMS is above the level, else 0.01."""
+        self._fault.take(self._delay_s)
+        return 0.99 if level_dbfs(frame) > self._level_dbfs else 0.01
+
+
+class FakeEndOfTurn:
+    """Always of the same opinion."""
+
+    def __init__(
+        self,
+        probability: float = 0.95,
+        delay_s: float = 0.0,
+        *,
+        fail_at: set[Stage] | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self._probability = probability
+        self._delay_s = delay_s
+        self._fault = _Fault("end_of_turn", fail_at, sleep)
+
+    def probability(self, audio: PCM) -> float:
+        """The probability that was set."""
+        del audio
+        self._fault.take(self._delay_s)
+        return self._probability
+
+
+class FakeStt:
+    """Hears what it was told to hear; nothing where there is no audio."""
+
+    def __init__(
+        self,
+        text: Heard = "What is the capital of France?",
+        delay_s: float = 0.0,
+        *,
+        fail_at: set[Stage] | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self._text = text
+        self._delay_s = delay_s
+        self._utterances = count()
+        self._fault = _Fault("stt", fail_at, sleep)
+
+    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+        """One segment with the set text."""
+        self._fault.take(self._delay_s)
+        text = _choose(self._text, audio, self._utterances) if audio.size else ""
+        yield Segment(text, mean_log_probability=-0.2, no_speech_probability=0.02, tokens=len(text.split()))
+
+
+class FakeLlm:
+    """Says what it was told to say, a word a token, and counts like a real one."""
+
+    def __init__(
+        self,
+        answer: Answer = "Paris is the capital of France. It lies on the Seine.",
+        *,
+        slots: int = 4,
+        context_tokens: int = 1024,
+        first_token_delay_s: float = 0.0,
+        token_delay_s: float = 0.0,
+        fail_at: set[Stage] | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self.context_tokens = context_tokens
+        self.answer = answer
+        self.answers = count()
+        self.first_token_delay_s = first_token_delay_s
+        self.token_delay_s = token_delay_s
+        self.fault = _Fault("llm", fail_at, sleep)
+        self.free_slots = slots
+
+    def open(self) -> LlmStream:
+        """Take a slot, or raise `Overloaded`."""
+        if self.free_slots == 0:
+            raise Overloaded("Every slot of the language model is taken.", retry_after_s=RETRY_AFTER_S)
+        self.free_slots -= 1
+        return _FakeLlmStream(self)
+
+
+class _FakeLlmStream:
+    """The tokens that one session has in its cache."""
+
+    def __init__(self, llm: FakeLlm) -> None:
+        self._llm = llm
+        self._cache: list[int] = []
+        self._open = True
+
+    def count(self, prompt: Prompt) -> int:
+        return len(_tokens(prompt))
+
+    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+        """Prefill without the header of the answer."""
+        self._llm.fault.take(0.0)
+        yield from self._prefill(_tokens(prompt)[:-1])
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
+        tokens = _tokens(prompt)
+        room = self._llm.context_tokens - len(tokens)
+        if room < 1:
+            raise ContextFull(f"The prompt takes {len(tokens)} of {self._llm.context_tokens} tokens.")
+        cached = len(tokens)
+        for step in self._prefill(tokens):
+            cached = step.cached
+            yield step
+        self._llm.fault.take(self._llm.first_token_delay_s)
+        answer = _choose(self._llm.answer, prompt, self._llm.answers)
+        reason: Literal["stop", "length"] = "stop"
+        said, spoken = 0, ""
+        for word in re.findall(r"\s*\S+", answer):
+            if said == min(sampling.max_tokens, room):
+                reason = "length"
+                break
+            if said:
+                self._llm.fault.take(self._llm.token_delay_s)
+            said += 1
+            token = _token(word.strip())
+            self._cache.append(token)
+            text, stopped = _until_stop(spoken, word, sampling.stop)
+            spoken += text
+            yield Piece(token, text)
+            if stopped:
+                break
+        yield Finished(reason, prompt_tokens=len(tokens), cached_tokens=cached, completion_tokens=said)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._llm.free_slots += 1
+
+    def _prefill(self, tokens: list[int]) -> Generator[Prefilled, None, None]:
+        """Rewind to the longest common prefix and append what is new, a chunk a step."""
+        cached = 0
+        # a real model needs at least one new token to have logits
+        for old, new in zip(self._cache, tokens[:-1], strict=False):
+            if old != new:
+                break
+            cached += 1
+        del self._cache[cached:]
+        for begin in range(cached, len(tokens), PREFILL_CHUNK_TOKENS):
+            chunk = tokens[begin : begin + PREFILL_CHUNK_TOKENS]
+            self._cache += chunk
+            yield Prefilled(tokens=len(chunk), cached=cached)
+
+
+class FakeTts:
+    """Hums a tone for as long as the words would take."""
+
+    voices: tuple[str, ...] = ("heart",)
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 24_000,
+        delay_s: float = 0.0,
+        seconds_per_word: float = 0.3,
+        *,
+        fail_at: set[Stage] | None = None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self._delay_s = delay_s
+        self._seconds_per_word = seconds_per_word
+        self._fault = _Fault("tts", fail_at, sleep)
+
+    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
+        """A tone in pieces of 0.1 s; nothing for text without a word."""
+        del voice
+        words = sum(any(map(str.isalnum, word)) for word in text.split())
+        if words == 0:
+            return
+        self._fault.take(self._delay_s)
+        samples = round(words * self._seconds_per_word / speed * self.sample_rate_hz)
+        piece = round(TTS_PIECE_S * self.sample_rate_hz)
+        tone = np.sin(2 * np.pi * TONE_HZ / self.sample_rate_hz * np.arange(samples)) * TONE_AMPLITUDE
+        for begin in range(0, samples, piece):
+            yield tone[begin : begin + piece].astype(np.float32)
+
+
+def fake_engines(
+    delays: FakeDelays | None = None,
+    *,
+    text: Heard = "What is the capital of France?",
+    answer: Answer = "Paris is the capital of France. It lies on the Seine.",
+    end_of_turn: float = 0.95,
+    slots: int = 4,
+    context_tokens: int = 1024,
+    fail_at: set[Stage] | None = None,
+    sleep: Sleep = time.sleep,
+) -> Engines:
+    """One fake of each; a stage in `fail_at` (which may be changed later) raises when it is called."""
+    took = delays or FakeDelays()
+    return Engines(
+        vad=FakeVad(delay_s=took.vad_s, fail_at=fail_at, sleep=sleep),
+        end_of_turn=FakeEndOfTurn(end_of_turn, took.end_of_turn_s, fail_at=fail_at, sleep=sleep),
+        stt=FakeStt(text, took.stt_s, fail_at=fail_at, sleep=sleep),
+        llm=FakeLlm(
+            answer,
+            slots=slots,
+            context_tokens=context_tokens,
+            first_token_delay_s=took.llm_first_token_s,
+            token_delay_s=took.llm_token_s,
+            fail_at=fail_at,
+            sleep=sleep,
+        ),
+        tts=FakeTts(delay_s=took.tts_s, fail_at=fail_at, sleep=sleep),
+        names=dict.fromkeys(("vad", "end_of_turn", "stt", "llm", "tts"), "fake"),
+    )
+
+
+def _choose(choice: str | Sequence[str] | Callable[[Given], str], given: Given, turns: Iterator[int]) -> str:
+    turn = next(turns)
+    if callable(choice):
+        return choice(given)
+    return choice if isinstance(choice, str) else choice[min(turn, len(choice) - 1)]
+
+
+def _token(word: str) -> int:
+    """The same word is the same token in every process; 15 bits look like a small vocabulary."""
+    return crc32(word.encode()) & 0x7FFF
+
+
+def _tokens(prompt: Prompt) -> list[int]:
+    """Tokens of the rendered chat: a role, its words, an end; then the header of the answer."""
+    tools = [_token(word) for tool in prompt.tools for word in str(tool).split()]
+    return [
+        *tools,
+        *(token for message in prompt.messages for token in _message(message)),
+        _token("<assistant>"),
+    ]
+
+
+def _message(message: Message) -> list[int]:
+    words = list(message.tokens) or [_token(word) for word in message.text.split()]
+    return [_token(f"<{message.role}>"), *words, _token("<end>")]
+
+
+def _until_stop(spoken: str, word: str, stops: tuple[str, ...]) -> tuple[str, bool]:
+    """What of `word` may be said after `spoken`, and whether the answer ends there."""
+    said = spoken + word
+    places = [place for stop in stops if (place := said.find(stop)) >= 0]
+    if not places:
+        return word, False
+    return said[len(spoken) : min(places)], True

@@ -1,0 +1,222 @@
+"""The language model: own decode loop on onnxruntime, a slot of the KV slab for every session."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from voiceedge.engines import Finished, Piece, Prefilled, Prompt, Sampling, Step
+from voiceedge.engines.chat import ChatFormat
+from voiceedge.engines.decoder import Lane, read_settings
+from voiceedge.engines.detokenise import Detokeniser, StopText
+from voiceedge.engines.kv_slab import KvSlab, Prefix, PrefixCache, Slot, common_length
+from voiceedge.engines.onnx_session import open_session
+from voiceedge.engines.sampling import Sampler
+from voiceedge.errors import ContextFull, EngineFailed, ModelCorrupt
+
+CHUNK_TOKENS = 32
+"""Prefill goes in steps of at most so many tokens, 30 to 150 ms each: what a more urgent session waits."""
+SHORTEST_ANSWER_TOKENS = 16
+"""A prompt that leaves less room than this is refused rather than cut off in its first words."""
+SHARED_PREFIXES = 4
+"""Prompts' beginnings kept; one of 500 tokens takes 12 (Qwen2.5-0.5B) to 23 MB (SmolLM2-135M)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How an answer ended."""
+
+    reason: Literal["stop", "length"]
+    tokens: int
+
+
+class OnnxLlm:
+    """Weights, shared by all; `open` gives a session its slot.
+
+    Streams may be used from different threads at the same time. Shared are the onnxruntime session, whose
+    runs are thread-safe, the tokenizer, which is only read, and the lists of free slots and of shared
+    prefixes, which have a lock each, held for no engine call.
+    """
+
+    def __init__(self, folder: Path, *, slots: int, context_tokens: int = 2048, threads: int = 2) -> None:
+        """Load the folder that `modelstore.build` wrote.
+
+        Args:
+            folder: holds model.onnx, model.weights, tokenizer.json and llm.json.
+            slots: streams that can be open at once.
+            context_tokens: rows of a slot; memory is taken as they are used.
+            threads: of the engine's pool, shared by all streams.
+
+        Raises:
+            ModelCorrupt: a file is missing or not what it should be.
+        """
+        settings = read_settings(folder)
+        self.context_tokens = min(context_tokens, settings.context_tokens)
+        self.name = settings.name
+        self.stop_tokens = frozenset(settings.stop_tokens)
+        self.session = open_session(folder / "model.onnx", threads)
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises a bare Exception
+            raise ModelCorrupt(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
+        self.chat = ChatFormat(
+            self.tokenizer,
+            settings.chat_template,
+            settings.template_words,
+            self.stop_tokens,
+            settings.begin_token,
+        )
+        self.slab = KvSlab(
+            layers=settings.layers,
+            slots=slots,
+            kv_heads=settings.kv_heads,
+            capacity=self.context_tokens,
+            head_dim=settings.head_dim,
+        )
+        self.prefixes = PrefixCache(SHARED_PREFIXES)
+        self._vocabulary = settings.vocabulary
+
+    def open(self) -> OnnxLlmStream:
+        """Take a slot.
+
+        Raises:
+            Overloaded: every slot is taken.
+        """
+        slot = self.slab.take()
+        return OnnxLlmStream(self, slot, Lane(self.session, self.slab, slot.index, self._vocabulary))
+
+
+class OnnxLlmStream:
+    """One session's slot. Used by one thread at a time; at most one of its generators is alive."""
+
+    def __init__(self, llm: OnnxLlm, slot: Slot, lane: Lane) -> None:
+        self._llm = llm
+        self._slot: Slot | None = slot
+        self._lane = lane
+        # counts the generators: one that was left behind must not write into the slot again
+        self._turn = 0
+
+    def count(self, prompt: Prompt) -> int:
+        """Tokens that `prompt` takes, with the header of the answer."""
+        return len(self._llm.chat.tokens(prompt))
+
+    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+        """Prefill what stands before the first thing a user adds to `prompt`, and share it with all streams.
+
+        Raises:
+            ContextFull: there would be no room for an answer.
+        """
+        tokens = self._llm.chat.opening(prompt)
+        self._require_room(tokens)
+        turn = self._begin_turn()
+        cached = self._reuse(tokens)
+        for chunk in self._chunks(tokens, cached):
+            self._run(turn, chunk)
+            yield Prefilled(len(chunk), cached)
+        if tokens not in self._llm.prefixes:
+            slot = self._slot_of(turn)
+            rows = self._llm.slab.copy_out(slot, len(tokens))
+            self._llm.prefixes.add(Prefix(tuple(tokens), rows))
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
+        """Answer `prompt`: a Prefilled a chunk, a Piece a token, Finished.
+
+        Where the end of the answer sets text free that was held back, it comes as the Piece of the end token;
+        a Message may keep that id or not.
+
+        Raises:
+            ContextFull: the prompt leaves no room for an answer.
+            EngineFailed: onnxruntime raised, or the stream was closed meanwhile.
+        """
+        tokens = self._llm.chat.tokens(prompt)
+        self._require_room(tokens)
+        turn = self._begin_turn()
+        # the last token is always run again: its logits are the answer's beginning
+        cached = self._reuse(tokens[:-1])
+        logits: NDArray[np.float32] | None = None
+        for chunk in self._chunks(tokens, cached):
+            logits = self._run(turn, chunk)
+            yield Prefilled(len(chunk), cached)
+        assert logits is not None
+        answer = yield from self._decode(turn, logits, sampling)
+        yield Finished(answer.reason, len(tokens), cached, answer.tokens)
+
+    def close(self) -> None:
+        """Give the slot back. Idempotent."""
+        if self._slot is not None:
+            self._turn += 1
+            slot, self._slot = self._slot, None
+            self._llm.slab.give_back(slot)
+
+    def _decode(
+        self, turn: int, logits: NDArray[np.float32], sampling: Sampling
+    ) -> Generator[Step, None, _Answer]:
+        sampler = Sampler(sampling)
+        words = Detokeniser(self._llm.tokenizer)
+        stop = StopText(sampling.stop)
+        room = self._llm.context_tokens - len(self._slot_of(turn).tokens)
+        limit = min(sampling.max_tokens, room)
+        for count in range(1, limit + 1):
+            token = sampler.choose(logits)
+            if token in self._llm.stop_tokens:
+                rest = stop.push(words.flush()) + stop.flush()
+                if rest:
+                    yield Piece(token, rest)
+                return _Answer("stop", count - 1)
+            text = stop.push(words.push(token))
+            if stop.stopped:
+                yield Piece(token, text)
+                return _Answer("stop", count)
+            if count == limit:
+                yield Piece(token, text + stop.push(words.flush()) + stop.flush())
+                break
+            yield Piece(token, text)
+            logits = self._run(turn, [token])
+        return _Answer("length", max(limit, 0))
+
+    def _begin_turn(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    def _slot_of(self, turn: int) -> Slot:
+        if self._slot is None:
+            raise EngineFailed("the language model's stream is closed")
+        if turn != self._turn:
+            raise EngineFailed("another answer has begun on this stream of the language model")
+        return self._slot
+
+    def _require_room(self, tokens: list[int]) -> None:
+        limit = self._llm.context_tokens
+        if len(tokens) + SHORTEST_ANSWER_TOKENS > limit:
+            raise ContextFull(
+                f"the prompt has {len(tokens)} tokens and an answer needs {SHORTEST_ANSWER_TOKENS}; "
+                f"the context holds {limit}"
+            )
+
+    def _reuse(self, tokens: list[int]) -> int:
+        """Rewind the slot to what it shares with `tokens`, or copy a shared prefix that reaches further."""
+        slot = self._slot_of(self._turn)
+        own = common_length(slot.tokens, tokens)
+        prefix, shared = self._llm.prefixes.longest(tokens)
+        if prefix is not None and shared > own:
+            self._llm.slab.copy_in(slot, prefix, shared)
+            return shared
+        del slot.tokens[own:]
+        return own
+
+    def _chunks(self, tokens: list[int], cached: int) -> list[list[int]]:
+        begins = range(cached, len(tokens), CHUNK_TOKENS)
+        return [tokens[begin : begin + CHUNK_TOKENS] for begin in begins]
+
+    def _run(self, turn: int, tokens: list[int]) -> NDArray[np.float32]:
+        """Put `tokens` behind what the slot holds. They count as held only when the run has succeeded."""
+        slot = self._slot_of(turn)
+        logits = self._lane.run(tokens, len(slot.tokens))
+        slot.tokens.extend(tokens)
+        return logits

@@ -1,0 +1,97 @@
+"""Every error that VoiceEdge raises on purpose, told apart by whose fault it is.
+
+VoiceEdgeError
+├── CallerError              the client asked for something that cannot be done; the session goes on
+│   ├── InvalidRequest       malformed JSON, unknown type, a field that does not fit
+│   └── Refused              well-formed, but not now or not here (carries a protocol code)
+├── OperatorError            whoever started the process has to act: one line, exit code 2
+│   ├── ConfigError          a flag, variable or file that is wrong
+│   ├── ModelMissing         weights are not here and may not or cannot be fetched
+│   ├── ModelCorrupt         weights are here, but are not what the manifest says
+│   └── AudioUnreadable      a recording that cannot be decoded
+└── NodeError                our fault: the turn fails, the session goes on
+    ├── EngineFailed         an engine call raised
+    ├── ContextFull          the prompt does not fit the LLM's context window
+    └── Overloaded           no capacity left; refused before the upgrade, with Retry-After
+"""
+
+from __future__ import annotations
+
+
+class VoiceEdgeError(Exception):
+    """Root of the tree. `str(error)` is one sentence for the person who can act on it."""
+
+    wire_type = "server_error"
+    """`error.type` on the wire."""
+    wire_code: str | None = None
+    """`error.code` on the wire; clients match on it."""
+
+
+class CallerError(VoiceEdgeError):
+    """The client's fault. Reported as an `error` event; the session goes on."""
+
+    wire_type = "invalid_request_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.wire_code = code or type(self).wire_code
+        self.param = param
+        """Path of the offending field, e.g. `session.audio.input.format`."""
+
+
+class InvalidRequest(CallerError):
+    """A message that cannot be understood."""
+
+    wire_code = "invalid_value"
+
+
+class Refused(CallerError):
+    """A well-formed request that the state of the session does not allow."""
+
+
+class OperatorError(VoiceEdgeError):
+    """Whoever runs the node has to act. Printed as one line, exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(OperatorError):
+    """A flag, environment variable or configuration file that is wrong."""
+
+
+class ModelMissing(OperatorError):
+    """Weights are not on this machine, and nothing that was tried could bring them."""
+
+
+class ModelCorrupt(OperatorError):
+    """A file of a model differs from what its manifest says."""
+
+
+class AudioUnreadable(OperatorError):
+    """A recording that cannot be decoded."""
+
+
+class NodeError(VoiceEdgeError):
+    """The node's fault. The turn ends as failed; the session goes on."""
+
+
+class EngineFailed(NodeError):
+    """An engine call raised; the cause is chained."""
+
+    wire_code = "engine_failed"
+
+
+class ContextFull(NodeError):
+    """The prompt does not fit the LLM's context window."""
+
+    wire_code = "context_length_exceeded"
+
+
+class Overloaded(NodeError):
+    """The node has no capacity left; the caller may try again after `retry_after_s`."""
+
+    wire_code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

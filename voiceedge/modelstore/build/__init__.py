@@ -1,0 +1,79 @@
+"""GGUF in, onnxruntime graph out: gguf, numpy and onnx only, no PyTorch.
+
+A built folder holds `model.onnx`, `model.weights`, `tokenizer.json` and `llm.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+
+from voiceedge.modelstore.build.external import WeightFile
+from voiceedge.modelstore.build.graph import DecoderGraph
+from voiceedge.modelstore.build.source import Source
+from voiceedge.modelstore.build.words import write_tokenizer
+
+__all__ = ["BUILDER_VERSION", "build_llm"]
+
+BUILDER_VERSION = 1
+"""Raised whenever the same GGUF would give another folder; part of the cache key."""
+
+
+def build_llm(
+    gguf: Path,
+    target: Path,
+    progress: Callable[[float, str], None] | None = None,
+    quantise: bool = True,  # noqa: FBT001, FBT002 - the store passes it by name
+) -> None:
+    """Build the folder `target` from a quantised GGUF file of the llama or qwen2 family.
+
+    Args:
+        gguf: the file.
+        target: a folder, made where missing; files of these names in it are replaced.
+        progress: told the share done in [0, 1] and what is being done.
+        quantise: False writes float32 weights, four to eight times the size: the form that can be compared
+            with a float32 forward pass to the last digits.
+
+    Raises:
+        ConfigError: not a GGUF file, or of a kind that cannot be built.
+    """
+    tell = progress or (lambda _share, _what: None)
+    source = Source(gguf)
+    target.mkdir(parents=True, exist_ok=True)
+    tell(0.0, "tokenizer")
+    write_tokenizer(source, target / "tokenizer.json")
+    with WeightFile(target / "model.weights") as weights:
+        model = DecoderGraph(source, weights, quantised=quantise).build(tell)
+    onnx.save(model, target / "model.onnx")
+    (target / "llm.json").write_text(json.dumps(_settings(source), indent=1), encoding="utf-8")
+    tell(1.0, "done")
+
+
+def _settings(source: Source) -> dict[str, object]:
+    """What an engine must know beside the graph."""
+    shape = source.architecture
+    words: list[str] = source.field("tokenizer.ggml.tokens")
+    end = source.field("tokenizer.ggml.eos_token_id")
+    stops = {end, *(i for i, word in enumerate(words) if word in ("<|im_end|>", "<|endoftext|>"))}
+    begin = source.field("tokenizer.ggml.bos_token_id")
+    return {
+        "builder_version": BUILDER_VERSION,
+        "name": source.field("general.name", ""),
+        "family": shape.family,
+        "layers": shape.layers,
+        "kv_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocabulary": shape.vocabulary,
+        "context_tokens": shape.context_tokens,
+        "begin_token": begin if source.field("tokenizer.ggml.add_bos_token", False) else None,
+        "stop_tokens": sorted(int(token) for token in stops if token is not None),
+        "chat_template": source.field("tokenizer.chat_template"),
+        "template_words": {
+            name: words[index]
+            for name, index in (("bos_token", begin), ("eos_token", end))
+            if index is not None
+        },
+    }

@@ -1,0 +1,152 @@
+"""The settings of one response: the session's, with what `response.create` overrides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from voiceedge.errors import InvalidRequest
+from voiceedge.protocol.items import Item, ItemReference, parse_item
+from voiceedge.protocol.legacy import session_from_beta
+from voiceedge.protocol.normalise import clamped_speed, common, without_nulls
+from voiceedge.protocol.session_config import SessionConfig
+from voiceedge.protocol.session_object import (
+    AudioFormat,
+    CustomVoice,
+    FunctionTool,
+    Modalities,
+    Modality,
+    ToolChoice,
+)
+from voiceedge.protocol.validation import converted, require_shallow
+
+MAX_METADATA_KEYS = 16
+MAX_METADATA_KEY_CHARACTERS = 64
+MAX_METADATA_VALUE_CHARACTERS = 512
+"""OpenAI's reference."""
+
+
+class _OutputParams(Struct, frozen=True):
+    format: AudioFormat | UnsetType = UNSET
+    voice: str | CustomVoice | UnsetType = UNSET
+    speed: float | UnsetType = UNSET
+
+
+class _AudioParams(Struct, frozen=True):
+    output: _OutputParams = _OutputParams()
+
+
+class _ResponseParams(Struct, frozen=True):
+    """What a client may say about one response."""
+
+    instructions: str | None = None
+    output_modalities: Modalities | UnsetType = UNSET
+    audio: _AudioParams = _AudioParams()
+    tools: tuple[FunctionTool, ...] | UnsetType = UNSET
+    tool_choice: ToolChoice | UnsetType = UNSET
+    max_output_tokens: int | str | UnsetType = UNSET
+    temperature: float | UnsetType = UNSET
+    conversation: str = "auto"
+    input: list[Any] | None = None
+    metadata: dict[str, str] | None = None
+
+
+class ResponseConfig(Struct, frozen=True, kw_only=True):
+    """All settings of one response, with nothing left open."""
+
+    instructions: str | None
+    """Said for this response only; None: the session's instructions hold."""
+    output_modality: Modality
+    voice: str
+    """Local name."""
+    voice_requested: str
+    output_format: AudioFormat
+    speed: float
+    tools: tuple[FunctionTool, ...]
+    tool_choice: ToolChoice
+    max_output_tokens: int | None
+    """None for as many as there is room for."""
+    temperature: float | None
+    in_conversation: bool = True
+    """False: out of band; the conversation neither shows it nor remembers it."""
+    input: tuple[Item | ItemReference, ...] | None = None
+    """What is answered; None: the conversation."""
+    metadata: dict[str, str] | None = None
+    """Echoed verbatim; LiveKit finds its answers by it."""
+
+
+def response_config(session: SessionConfig, params: dict[str, Any] | None = None) -> ResponseConfig:
+    """Settings of a response.
+
+    Args:
+        session: what holds where `params` says nothing.
+        params: what `response.create` carried; None for a turn that nobody asked for.
+
+    Raises:
+        InvalidRequest: a parameter that cannot be honoured.
+    """
+    require_shallow(params, "response")
+    tidy = without_nulls(common(session_from_beta(params or {})))
+    audio = tidy.get("audio")
+    if isinstance(audio, dict):
+        output = audio.get("output")
+        tidy["audio"] = {"output": clamped_speed(without_nulls(output)) if isinstance(output, dict) else {}}
+    asked = converted(tidy, _ResponseParams, "response")
+    output_asked = asked.audio.output
+    voice = session.voice_requested if output_asked.voice is UNSET else output_asked.voice
+    voice_name = voice.id if isinstance(voice, CustomVoice) else voice
+    modalities = asked.output_modalities
+    return ResponseConfig(
+        instructions=asked.instructions,
+        output_modality=session.output_modality if modalities is UNSET else modalities[0],
+        voice=session.names.voice(voice_name),
+        voice_requested=voice_name,
+        output_format=session.output_format if output_asked.format is UNSET else output_asked.format,
+        speed=session.speed if output_asked.speed is UNSET else output_asked.speed,
+        tools=session.tools if asked.tools is UNSET else asked.tools,
+        tool_choice=session.tool_choice if asked.tool_choice is UNSET else asked.tool_choice,
+        max_output_tokens=_max_output_tokens(session, asked.max_output_tokens),
+        temperature=session.temperature if asked.temperature is UNSET else asked.temperature,
+        in_conversation=asked.conversation != "none",
+        input=None if asked.input is None else _input(asked.input),
+        metadata=_metadata(asked.metadata),
+    )
+
+
+def _max_output_tokens(session: SessionConfig, asked: int | str | UnsetType) -> int | None:
+    if asked is UNSET:
+        return session.max_output_tokens
+    if isinstance(asked, int):
+        return asked
+    if asked != "inf":
+        param = "response.max_output_tokens"
+        raise InvalidRequest(f"Invalid '{param}': expected a number or 'inf'.", param=param)
+    return None
+
+
+def _input(raw: list[Any]) -> tuple[Item | ItemReference, ...]:
+    return tuple(
+        converted(entry, ItemReference, f"response.input[{index}]")
+        if isinstance(entry, dict) and entry.get("type") == "item_reference"
+        else parse_item(entry, param=f"response.input[{index}]")
+        for index, entry in enumerate(raw)
+    )
+
+
+def _metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:
+    """Refuse what is too large: it has to come back verbatim, so it cannot be cut."""
+    if metadata is None:
+        return None
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise InvalidRequest(
+            f"Invalid 'response.metadata': more than {MAX_METADATA_KEYS} keys.", param="response.metadata"
+        )
+    for key, value in metadata.items():
+        if len(key) > MAX_METADATA_KEY_CHARACTERS or len(value) > MAX_METADATA_VALUE_CHARACTERS:
+            raise InvalidRequest(
+                f"Invalid 'response.metadata.{key[:MAX_METADATA_KEY_CHARACTERS]}': keys have at most "
+                f"{MAX_METADATA_KEY_CHARACTERS} characters, values {MAX_METADATA_VALUE_CHARACTERS}.",
+                param="response.metadata",
+            )
+    return metadata

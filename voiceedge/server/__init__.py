@@ -1,0 +1,1 @@
+"""The I/O edge: HTTP, the WebSocket, and what an operator asks the node."""

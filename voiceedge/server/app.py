@@ -1,0 +1,56 @@
+"""The node's one port: the socket, what stands beside it, and the page."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from voiceedge import __version__
+from voiceedge.server.admission import Admission
+from voiceedge.server.socket import Sockets, refusal
+from voiceedge.session.node import Node
+
+WEB = Path(str(files("voiceedge") / "web"))
+WEBRTC = "WebRTC is not served here: connect a WebSocket to /v1/realtime (in the browser, choose that transport)."
+
+
+def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
+    """Wire the routes of a node whose engines are loaded and warm."""
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def readyz(_: Request) -> Response:
+        body = {"sessions": admission.sessions, "max_sessions": admission.max_sessions}
+        if admission.is_draining:
+            return JSONResponse({"status": "draining", **body}, 503)
+        return JSONResponse({"status": "ready", **body})
+
+    async def models(_: Request) -> Response:
+        names = [node.names.model, *(name for name in node.engines.names.values() if name != node.names.model)]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "voiceedge"} for name in names]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def calls(_: Request) -> Response:
+        return refusal(501, "webrtc_not_supported", WEBRTC)
+
+    async def page(_: Request) -> Response:
+        return FileResponse(WEB / "index.html")
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/v1/models", models),
+            Route("/v1/realtime/calls", calls, methods=["POST"]),
+            WebSocketRoute("/v1/realtime", sockets.serve),
+            Mount("/web", StaticFiles(directory=WEB)),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""One socket's conversation: where the audio walks."""

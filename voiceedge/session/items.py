@@ -1,0 +1,60 @@
+"""Items between the wire and the history: what the client sees, and what the model sees."""
+
+from __future__ import annotations
+
+from voiceedge.conversation.history import Item
+from voiceedge.protocol.items import (
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    InputAudio,
+    ItemStatus,
+    MessageItem,
+    OutputAudio,
+    OutputText,
+    text_of,
+    user_audio,
+    without_audio,
+)
+from voiceedge.protocol.items import Item as WireItem
+
+
+def from_wire(wire: WireItem) -> Item:
+    """An item that the client made. Its words are None while they are only audio."""
+    data = without_audio(wire)
+    match wire:
+        case FunctionCallItem():
+            return Item(wire.id, "function_call", data=data)
+        case FunctionCallOutputItem():
+            return Item(wire.id, "function_call_output", data=data)
+    return Item(
+        wire.id,
+        "message",
+        wire.role,
+        text_of(wire) or (None if audio_in(wire) else ""),
+        modality="audio" if any(isinstance(part, InputAudio | OutputAudio) for part in wire.content) else "text",
+        is_complete=wire.status == "completed",
+        data=data,
+    )
+
+
+def to_wire(item: Item) -> WireItem:
+    """An item as the client is shown it; of an interrupted answer, what was heard."""
+    if item.data is not None:
+        data: WireItem = item.data
+        return data
+    if item.role == "user":
+        return user_audio(item.id, item.text)
+    text = "" if item.line is None else item.line.text
+    part = OutputAudio(transcript=text) if item.modality == "audio" else OutputText(text=text)
+    status: ItemStatus = "completed" if item.is_complete else "incomplete"
+    return MessageItem(id=item.id, role="assistant", content=(part,), status=status)
+
+
+def audio_in(wire: WireItem) -> str | None:
+    """base64 of the speech that a user's item brings along untranscribed, None if there is none."""
+    if not isinstance(wire, MessageItem) or wire.role != "user":
+        return None
+    for part in wire.content:
+        if isinstance(part, InputAudio) and isinstance(part.audio, str) and not part.transcript:
+            return part.audio
+    return None

@@ -1,0 +1,117 @@
+"""The way out: one ordered queue and one writer a socket.
+
+Audio waits when the reader is slow, so that an answer is made no faster than it is taken; other events are small and
+never wait. An answer that is cancelled takes its unsent audio and captions with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from voiceedge.errors import CallerError
+from voiceedge.protocol.server_events import ServerEvent
+
+MAX_AUDIO_S = 2.0
+"""Audio that may stand in the queue; full: the voice waits."""
+MAX_EVENTS = 4096
+"""Events that may stand in the queue; full: the reader is cut off."""
+STALL_S = 20.0
+"""A reader that takes nothing for this long is cut off."""
+
+
+class SlowReader(CallerError):
+    """The client does not read what it is sent; its socket is closed with 1008."""
+
+
+Late = Callable[[], ServerEvent | None]
+"""An event that is made when its turn to be sent has come; None sends nothing."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    event: ServerEvent | Late
+    audio_s: float = 0.0
+    response_id: str | None = None
+    """Set on what a cancelled answer takes with it."""
+    handed_over: Callable[[], None] | None = None
+    """Told when the event is handed to the socket."""
+
+
+class Outbox:
+    """Events on their way to one socket."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque()
+        self._audio_s = 0.0
+        self._closed = False
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def put(self, event: ServerEvent | Late, *, response_id: str | None = None) -> None:
+        """Queue an event.
+
+        Raises:
+            SlowReader: the queue is full.
+        """
+        self._append(_Entry(event, response_id=response_id))
+
+    async def put_audio(
+        self, event: ServerEvent, seconds: float, response_id: str, handed_over: Callable[[], None]
+    ) -> None:
+        """Queue an audio delta; wait while too much audio stands before it."""
+        while self._audio_s >= MAX_AUDIO_S:
+            self._room.clear()
+            await self._room.wait()
+        self._audio_s += seconds
+        self._append(_Entry(event, seconds, response_id, handed_over))
+
+    def discard(self, response_id: str) -> None:
+        """Take back what has not been sent of a cancelled answer's audio and captions."""
+        kept = [entry for entry in self._entries if entry.response_id != response_id]
+        self._entries = deque(kept)
+        self._audio_s = sum(entry.audio_s for entry in kept)
+        self._room.set()
+
+    def close(self) -> None:
+        """Let `drain` return once everything has been sent."""
+        self._closed = True
+        self._ready.set()
+
+    async def drain(self, send: Callable[[ServerEvent], Awaitable[None]]) -> None:
+        """Send in order until closed and empty.
+
+        Raises:
+            SlowReader: one event took longer than STALL_S to be taken.
+        """
+        while True:
+            while self._entries:
+                entry = self._entries.popleft()
+                self._audio_s -= entry.audio_s
+                self._room.set()
+                await self._hand_over(entry, send)
+            if self._closed:
+                return
+            self._ready.clear()
+            await self._ready.wait()
+
+    async def _hand_over(self, entry: _Entry, send: Callable[[ServerEvent], Awaitable[None]]) -> None:
+        event = entry.event if isinstance(entry.event, ServerEvent) else entry.event()
+        if entry.handed_over is not None:
+            entry.handed_over()
+        if event is None:
+            return
+        try:
+            async with asyncio.timeout(STALL_S):
+                await send(event)
+        except TimeoutError:
+            raise SlowReader(f"Nothing was read for {STALL_S:.0f} s.") from None
+
+    def _append(self, entry: _Entry) -> None:
+        if len(self._entries) >= MAX_EVENTS:
+            raise SlowReader(f"{MAX_EVENTS} events wait to be read.")
+        self._entries.append(entry)
+        self._ready.set()

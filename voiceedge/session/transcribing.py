@@ -1,0 +1,138 @@
+"""From an utterance to its words, in the order in which utterances were spoken.
+
+What voice activity took for speech becomes an item only if there are words in it: noise is dropped before anything of
+it is committed. What the client commits by hand becomes an item in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pybase64
+
+from voiceedge.audio.codec import codec
+from voiceedge.audio.resample import resample
+from voiceedge.conversation.history import History, Item
+from voiceedge.engines import LISTENING_RATE_HZ, PCM
+from voiceedge.errors import InvalidRequest, VoiceEdgeError
+from voiceedge.protocol import server_events as out
+from voiceedge.protocol.usage import DurationUsage
+from voiceedge.session.items import to_wire
+from voiceedge.session.node import Node
+from voiceedge.session.outbox import Outbox
+from voiceedge.session.turn import Utterance
+from voiceedge.trace import TurnTrace
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Transcribing:
+    """The words of one session's user."""
+
+    def __init__(self, node: Node, history: History, outbox: Outbox, spawn: Spawn) -> None:
+        self._node = node
+        self._history = history
+        self._outbox = outbox
+        self._spawn = spawn
+        self._last: asyncio.Task[None] | None = None
+
+    def begin(
+        self, item_id: str, audio: PCM, trace: TurnTrace, *, transcription: bool, commit_empty: bool
+    ) -> Utterance:
+        """Transcribe an utterance and make it an item; `commit_empty` makes it one at once.
+
+        `transcription` says whether the client wants to see the words.
+        """
+        utterance = Utterance(item_id, audio, trace, asyncio.get_running_loop().create_future())
+        item = Item(item_id, "message", "user", None, modality="audio")
+        if commit_empty:
+            self._commit(item)
+        self._start(utterance, item, committed=commit_empty, transcription=transcription)
+        return utterance
+
+    def fill(self, item: Item, audio: PCM, trace: TurnTrace, *, transcription: bool) -> Utterance:
+        """Transcribe the speech of an item that the client made."""
+        utterance = Utterance(item.id, audio, trace, asyncio.get_running_loop().create_future())
+        self._start(utterance, item, committed=True, transcription=transcription)
+        return utterance
+
+    def decode(self, base64: str, wire_format: str) -> PCM:
+        """The audio of an item that the client made, at 16 kHz.
+
+        Raises:
+            InvalidRequest: it is not base64.
+        """
+        try:
+            data = pybase64.b64decode(base64, validate=True)
+        except ValueError as error:
+            raise InvalidRequest("Invalid 'item.content.audio': not valid base64.", param="item.content") from error
+        form = codec(wire_format)
+        return resample(form.decoder().decode(data), form.rate_hz, LISTENING_RATE_HZ)
+
+    def _start(self, utterance: Utterance, item: Item, *, committed: bool, transcription: bool) -> None:
+        work = self._run(utterance, item, self._last, committed=committed, transcription=transcription)
+        self._last = self._spawn(work, "transcribe")
+
+    async def _run(
+        self,
+        utterance: Utterance,
+        item: Item,
+        before: asyncio.Task[None] | None,
+        *,
+        committed: bool,
+        transcription: bool,
+    ) -> None:
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            words = await self._transcribe(utterance)
+        except VoiceEdgeError as error:
+            if not committed:
+                self._commit(item)
+            if transcription:
+                self._outbox.put(out.transcription_failed(item.id, error))
+            utterance.words.set_exception(error)
+            return
+        except asyncio.CancelledError:
+            utterance.words.cancel()
+            raise
+        if words and not committed:
+            self._commit(item)
+        self._history.update(replace(item, text=words))
+        if transcription and (words or committed):
+            self._tell(utterance, words)
+        utterance.words.set_result(words)
+
+    async def _transcribe(self, utterance: Utterance) -> str:
+        trace = utterance.trace
+        trace.mark("stt_started")
+        segments = self._node.compute.stream(
+            lambda: self._node.engines.stt.transcribe(utterance.audio),
+            deadline=lambda: trace.zero,
+            trace=trace,
+        )
+        async with aclosing(segments) as heard:
+            texts = [segment.text.strip() async for segment in heard]
+        trace.mark("stt_final")
+        return " ".join(text for text in texts if text)
+
+    def _commit(self, item: Item) -> None:
+        before = self._history.insert(item)
+        wire = to_wire(item)
+        self._outbox.put(out.AudioCommitted(item_id=item.id, previous_item_id=before))
+        self._outbox.put(out.ItemAdded(item=wire, previous_item_id=before))
+        self._outbox.put(out.ItemDone(item=wire, previous_item_id=before))
+
+    def _tell(self, utterance: Utterance, words: str) -> None:
+        if words:
+            self._outbox.put(out.TranscriptionDelta(item_id=utterance.item_id, delta=words))
+        seconds = len(utterance.audio) / LISTENING_RATE_HZ
+        self._outbox.put(
+            out.TranscriptionCompleted(
+                item_id=utterance.item_id, transcript=words, usage=DurationUsage(seconds=round(seconds, 3))
+            )
+        )

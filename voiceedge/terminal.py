@@ -1,0 +1,83 @@
+"""What a person sees in the terminal: progress, the start-up lines, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from voiceedge.config import Config
+from voiceedge.modelstore.fetch import Step
+from voiceedge.modelstore.store import ModelStore
+from voiceedge.session.node import Node
+from voiceedge.session.warming import Speeds
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class PullProgress:
+    """Shows what the model store does: a bar for each model that is being worked on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, step: Step) -> None:
+        """Move a model's bar."""
+        if step.model not in self._tasks:
+            self._tasks[step.model] = self._progress.add_task("")
+        known = step.total or None
+        task = self._tasks[step.model]
+        self._progress.update(task, description=f"{step.model}: {step.what}", completed=step.done, total=known)
+
+
+@contextmanager
+def pull_progress() -> Iterator[PullProgress]:
+    """Progress bars that are gone when the work is done."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield PullProgress(progress)
+
+
+def models_table(store: ModelStore) -> Table:
+    """Every model that the store knows, and whether it is here."""
+    table = Table("model", "stage", "here", "size", "memory", "licence", "profiles", box=None, pad_edge=False)
+    for manifest in store.catalogue.models.values():
+        profiles = [p.id for p in store.catalogue.profiles.values() if manifest.id in p.models.values()]
+        here = store.state(manifest.id) == "present"
+        table.add_row(
+            manifest.id,
+            manifest.stage,
+            "[green]yes[/]" if here else "[yellow]no[/]",
+            f"{manifest.bytes / 1e6:.0f} MB",
+            f"{manifest.memory_mb} MB",
+            manifest.licence,
+            ", ".join(profiles),
+        )
+    return table
+
+
+def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: float) -> None:
+    """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first."""
+    names = node.engines.names
+    host = "localhost" if config.host in {"127.0.0.1", "::1", "0.0.0.0"} else config.host  # noqa: S104 - shown only
+    out.print(f"[bold]VoiceEdge[/] is ready after {loaded_s:.1f} s (profile {config.profile}, no network used)")
+    out.print(f"  models  {' · '.join(dict.fromkeys(names.values()))}")
+    out.print(
+        f"  speed   hears {speeds.phrase_s:.1f} s of speech in {speeds.stt_ms:.0f} ms · thinks "
+        f"{1000 / max(speeds.llm_ms_a_token, 1e-3):.0f} tokens/s · speaks it in {speeds.tts_ms:.0f} ms · "
+        f"judges a pause in {speeds.end_of_turn_ms:.0f} ms"
+    )
+    out.print(f"  page    http://{host}:{port}/")
+    out.print(f"  socket  ws://{host}:{port}/v1/realtime  (any OpenAI Realtime client; any key)")
+    out.print(f'  try     voiceedge bench ws://{host}:{port} --say "What is the capital of France?"')
