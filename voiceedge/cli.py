@@ -15,12 +15,10 @@ from rich.markup import escape
 
 from voiceedge import __version__, terminal
 from voiceedge.config import Config, load_config
-from voiceedge.engines import Engines, Sampling
+from voiceedge.engines import Engines
 from voiceedge.errors import OperatorError
 from voiceedge.modelstore.store import ModelStore
-from voiceedge.protocol.session_config import LocalNames
-from voiceedge.session.compute import Compute
-from voiceedge.session.node import Node
+from voiceedge.session.node import make_node
 from voiceedge.session.warming import warm_up
 from voiceedge.trace import now
 
@@ -102,24 +100,7 @@ def _serve(config: Config) -> None:
     engines, workers = _engines(config)
     speeds = warm_up(engines, config.instructions)
     with TurnLog(config.trace_file) as turn_log:
-        node = Node(
-            engines=engines,
-            compute=Compute(workers),
-            names=LocalNames(
-                model=engines.names["llm"],
-                transcription=engines.names["stt"],
-                voices=engines.tts.voices,
-                language=config.language,
-            ),
-            instructions=config.instructions,
-            sampling=Sampling(
-                temperature=config.temperature,
-                top_p=config.top_p,
-                repetition_penalty=config.repetition_penalty,
-                max_tokens=config.max_answer_tokens,
-            ),
-            report=turn_log.report,
-        )
+        node = make_node(config, engines, workers, turn_log.report)
         admission = Admission(config.max_sessions)
         sockets = Sockets(node, admission)
         server = Server(build_app(node, sockets, admission), sockets, admission)
@@ -203,7 +184,7 @@ def bench(
             turn_detection=turn_detection,
             listen=listen,  # type: ignore[arg-type]
             fresh=fresh,
-            progress=lambda p: status.update(f"{p.turn}/{p.turns} {p.audio}: {p.doing}"),
+            progress=lambda p: status.update(escape(f"{p.turn}/{p.turns} {p.audio}: {p.doing}")),
         )
         report = asyncio.run(run_bench(options))
     if str(json_file) == "-":

@@ -97,10 +97,17 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if isinstance(value, Path):
         value = str(value)
     try:
-        return getattr(msgspec.convert({name: value}, Config, strict=not isinstance(value, str)), name)
+        return getattr(msgspec.convert({name: value}, Config, strict=not isinstance(value, str), dec_hook=_path), name)
     except msgspec.ValidationError as error:
         reason = str(error).split(" - at ")[0].replace("`", "'")
         raise ConfigError(f"Setting '{name}' {where}: {reason} (given: {value!r}).") from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    """msgspec knows no paths; `~` is the user's home."""
+    if kind is not Path or not isinstance(value, str):
+        raise NotImplementedError
+    return Path(value).expanduser()
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from voiceedge.modelstore.store import ModelStore
 from voiceedge.session.node import Node
 from voiceedge.session.warming import Speeds
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class PullProgress:

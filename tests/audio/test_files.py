@@ -14,40 +14,45 @@ def tone(rate_hz, hz=440.0):
     return (0.5 * np.sin(2 * np.pi * hz / rate_hz * np.arange(rate_hz // 2))).astype(np.float32)
 
 
-def write(path, codec, rate_hz, channels):
-    """Encode a tone with FFmpeg."""
-    samples = np.zeros((channels, rate_hz // 2), dtype=np.float32)
-    samples[0] = tone(rate_hz)
+def write(path, codec, sample_format):
+    """Encode the tone on both of two channels with FFmpeg."""
+    samples = np.stack((tone(24_000), tone(24_000)))
+    whole = to_int16(samples).T.reshape(1, -1) if sample_format == "s16" else samples
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate_hz, layout="stereo" if channels == 2 else "mono")
-        planar = stream.format.name.endswith("p")
-        whole = to_int16(samples) if stream.format.name.startswith("s16") else samples
-        for begin in range(0, whole.shape[1], 1024):
-            piece = whole[:, begin : begin + 1024]
-            array = piece if planar else piece.T.reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(array), stream.format.name, stream.layout.name)
-            frame.rate = rate_hz
-            frame.pts = begin
-            container.mux(stream.encode(frame))
+        stream = container.add_stream(
+            codec, rate=24_000, layout="stereo", format=sample_format, options={"strict": "experimental"}
+        )
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole), sample_format, "stereo")
+        frame.rate = 24_000
+        fifo = av.AudioFifo()
+        fifo.write(frame)
+        for part in fifo.read_many(stream.codec_context.frame_size or 1024, partial=True):
+            container.mux(stream.encode(part))
         container.mux(stream.encode(None))
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("a.mp3", "libmp3lame"), ("a.ogg", "libvorbis")])
-def test_compressed_kinds_are_read(tmp_path, name, codec):
+@pytest.mark.parametrize(
+    ("name", "codec", "sample_format"),
+    [("a.flac", "flac", "s16"), ("a.mp3", "libmp3lame", "fltp"), ("a.ogg", "vorbis", "fltp")],
+)
+def test_compressed_kinds_are_read(tmp_path, name, codec, sample_format):
     path = tmp_path / name
-    write(path, codec, 24_000, 1)
+    write(path, codec, sample_format)
     audio = read_audio(path, 16_000)
     assert audio.dtype == np.float32
     assert audio.size == pytest.approx(8_000, abs=1_500)  # mp3 pads its ends
     assert level_dbfs(audio[2_000:6_000]) == pytest.approx(level_dbfs(tone(16_000)), abs=0.5)
 
 
+def write_wav(path, rate_hz, channels):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((len(channels), 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(to_int16(np.stack(channels, axis=1)).tobytes())
+
+
 def test_wav_channels_are_averaged(tmp_path):
     path = tmp_path / "stereo.wav"
-    pair = np.stack((tone(16_000), np.zeros(8_000, dtype=np.float32)), axis=1)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((2, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(to_int16(pair).tobytes())
+    write_wav(path, 16_000, [tone(16_000), np.zeros(8_000, dtype=np.float32)])
     assert np.allclose(read_audio(path, 16_000), tone(16_000) / 2, atol=1e-4)
 
 
@@ -59,6 +64,13 @@ def test_what_is_not_audio_is_named_in_one_line(tmp_path, content):
         read_audio(path, 16_000)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_cannot_be_converted_is_named(tmp_path):
+    path = tmp_path / "odd.wav"
+    write_wav(path, 15_999, [np.zeros(100, dtype=np.float32)])
+    with pytest.raises(AudioUnreadable, match=r"odd\.wav.*15999 Hz"):
+        read_audio(path, 16_000)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

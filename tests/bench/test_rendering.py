@@ -28,10 +28,10 @@ def row(audio, client_ms=500.0, **more):
     return TurnRow(**(fields | more))
 
 
-def printed(*rows, interrupted=None):
+def printed(*rows, interrupted=None, width=120):
     out = io.StringIO()
     about = {"cpu": "Some CPU", "cores": 2, "load_before": 0.1, "load_after": 0.2, "round_trip_ms": 0.3}
-    Console(file=out, width=120).print(render(BenchReport(about, rows, interrupted)))
+    Console(file=out, width=width).print(render(BenchReport(about, rows, interrupted)))
     return out.getvalue()
 
 
@@ -46,15 +46,23 @@ def test_the_bars_of_the_median_turn_lie_one_behind_the_other():
     lines = printed(row("a.wav")).split("where the median turn's time went")[1].splitlines()
     bars = [line for line in lines if "█" in line]
     ends = [(line.index("█"), line.rindex("█")) for line in bars]
-    assert [line.split()[0] for line in bars] == ["wait", "stt", "llm", "remainder"]
+    assert [line.split()[0] for line in bars] == ["wait", "stt", "llm", "rest"]
     assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(ends))
-    assert [end - begin for begin, end in ends] == [15, 6, 15, 0]
+    assert [end - begin for begin, end in ends] == [13, 6, 13, 0]
 
 
 def test_the_sliver_of_a_short_last_segment_is_drawn():
     lines = printed(row("a.wav", 490.5)).splitlines()
-    (remainder,) = [line for line in lines if line.strip().startswith("remainder ") and "▏" in line]
-    assert "…" not in remainder
+    (rest,) = [line for line in lines if line.strip().startswith("rest ") and "▏" in line]
+    assert "…" not in rest
+
+
+def test_a_row_fits_80_columns_with_every_segment():
+    names = ("wait", "end_of_turn", "stt", "llm", "tts", "queue", "send")
+    path = tuple(PathSegment(name, 1234.0) for name in names)
+    lines = printed(row("a-recording-with-a-long-name.flac", 12345.0, critical_path=path), width=80).splitlines()
+    (line,) = [line for line in lines if "12345" in line and "a-recording-wit…" in line]
+    assert line.count("1234 ") == len(names)
 
 
 def test_failures_are_said():
@@ -64,7 +72,14 @@ def test_failures_are_said():
         row("c.wav", send_lag_ms=80.0),
         interrupted="the node went away",
     )
-    for part in ("3 turns, 1 failed", "1 x no answer", "engine failed", "the node went away", "80 ms late"):
+    for part in (
+        "3 turns, 1 failed",
+        "1 x no answer",
+        "wrong  no answer",
+        "engine failed",
+        "the node went away",
+        "80 ms late",
+    ):
         assert part in text
 
 

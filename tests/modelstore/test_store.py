@@ -139,9 +139,27 @@ def test_of_two_that_pull_the_second_waits_and_finds_it_done(store, site):
         assert waiting.wait(10)
         (folder / "weights.bin").write_bytes(CONTENT)
     second.join(10)
-    assert steps[0] == "waiting for another process that is pulling it"
+    assert steps[0] == "waiting for another process that is at it"
     assert store.state("tiny") == "present"
     assert site.asked == []
+
+
+def test_of_two_that_build_the_second_waits_and_finds_it_done(building, compiler):
+    build = building.pull("tiny").build
+    build.rename(build.with_name("aside"))
+    waiting = threading.Event()
+
+    def note(step):
+        if step.what.startswith("waiting"):
+            waiting.set()
+
+    second = threading.Thread(target=building.pull, args=("tiny", note))
+    with FileLock(building.folder("tiny") / ".lock"):
+        second.start()
+        assert waiting.wait(10)
+        build.with_name("aside").rename(build)
+    second.join(10)
+    assert compiler.runs == 1
 
 
 def test_an_interrupted_pull_leaves_nothing_and_the_next_one_works(store):

@@ -60,6 +60,10 @@ def test_an_item_without_id_gets_one(item_id):
             MessageItem("a", "user", (InputText("plain"),)),
         ),
         (
+            {"type": "message", "id": "a", "role": "assistant", "status": "completed", "content": None},
+            MessageItem("a", "assistant", ()),
+        ),
+        (
             {"type": "function_call", "id": "a", "call_id": "c", "name": "f", "arguments": {"x": 1}},
             FunctionCallItem("a", "c", "f", '{"x":1}'),
         ),

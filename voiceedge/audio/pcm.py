@@ -44,7 +44,7 @@ def level_dbfs(audio: PCM) -> float:
     """RMS level in dB, 0 for a full-scale square wave; `SILENCE_DBFS` for silence or no audio."""
     if audio.size == 0:
         return SILENCE_DBFS
-    power = float(np.dot(audio, audio)) / audio.size
+    power = float(np.mean(np.square(audio), dtype=np.float64))
     return max(10.0 * float(np.log10(power)), SILENCE_DBFS) if power > 0.0 else SILENCE_DBFS
 
 

@@ -24,6 +24,9 @@ KAISER_BETA = 0.1102 * (STOPBAND_DB - 8.7)
 """Kaiser's formula for the window that reaches `STOPBAND_DB` (Oppenheim & Schafer, 7.6)."""
 MAX_PHASES = 2_000
 """Largest rate in units of the common divisor (44.1 kHz to 16 kHz needs 441); bounds the filter to 16 MB."""
+SMALL_PRODUCT = 200_000
+"""Multiplications that numpy's BLAS (OpenBLAS: up to 262,144) still does without waking threads of its own, which
+spin and take the core that another engine is working on."""
 MILLISECONDS_A_SECOND = 1000.0
 
 
@@ -49,6 +52,7 @@ class Resampler:
         if not self._passes_through:
             # shared by all streams of these rates; made here and not while somebody is talking
             self._weights = _block_weights(self._up, self._down, self._repeats)
+            self._rows = max(1, SMALL_PRODUCT // self._weights.size)
         self._received = 0
         self._emitted = 0
         self._kept = self._silence_before()
@@ -102,7 +106,12 @@ class Resampler:
         there = min(audio.size, self._kept.size)
         audio[:there] = self._kept[:there]
         frames = np.lib.stride_tricks.sliding_window_view(audio, width)[::step_in]
-        out = (np.ascontiguousarray(frames) @ self._weights).reshape(-1)
+        out = np.concatenate(
+            [
+                (np.ascontiguousarray(frames[row : row + self._rows]) @ self._weights).reshape(-1)
+                for row in range(0, blocks, self._rows)
+            ]
+        )
         out = out[self._emitted - first * step_out : until - first * step_out]
 
         self._emitted = until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import os
 import statistics
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -77,8 +78,8 @@ def _refused(url: str, refusal: InvalidStatus) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no reply within {OPEN_TIMEOUT_S:.0f} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio's own text is a tuple in brackets
     return str(error) or type(error).__name__
 
 

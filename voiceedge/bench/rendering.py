@@ -13,11 +13,15 @@ from rich.text import Text
 from voiceedge.bench.figures import Distribution
 from voiceedge.bench.report import LATE_APPEND_MS, BenchReport, Summary, TurnRow
 
-_BAR_CELLS = 40
+_BAR_CELLS = 36
+_NAME_CELLS = 16
+"""A row must fit 80 columns; the whole name stands above its transcript."""
 
 _INTERVAL = (
     "From the user's last voiced sample (its moment in the microphone's schedule) to the first audible "
-    "sample of the answer (10 ms above -50 dBFS) when the speaker plays it."
+    "sample of the answer (10 ms above -50 dBFS) when the speaker plays it. "
+    "The rest is the network, the voice's leading silence, this client, and how much earlier or later the node "
+    "takes the last voiced sample to be."
 )
 
 
@@ -47,28 +51,31 @@ def _transcript(number: int, row: TurnRow) -> Text:
     text = Text(f"{number:>3} {row.audio}\n", style="bold")
     text.append(f"    user   {row.user_text or '(nothing transcribed)'}\n", style="not bold")
     text.append(f"    agent  {row.agent_text or '(nothing said)'}", style="not bold")
+    if row.problems:
+        text.append(f"\n    wrong  {', '.join(row.problems).replace('_', ' ')}", style="red not bold")
     for error in row.errors:
         text.append(f"\n    error  {error}", style="red not bold")
     return text
 
 
 def _turns(rows: tuple[TurnRow, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("#", justify="right")
-    table.add_column("recording", overflow="ellipsis", no_wrap=True, max_width=32)
-    for name in ("client", "server", *_segment_names(rows), "remainder"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    segments = _segment_names(rows)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)  # the box itself puts a space between
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("recording", no_wrap=True)
+    for name in ("client", "server", *segments, "rest"):
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("", no_wrap=True)
     for number, row in enumerate(rows, start=1):
         path = {part.segment: part.ms for part in row.critical_path}
         table.add_row(
             str(number),
-            Text(row.audio),
+            Text(row.audio if len(row.audio) <= _NAME_CELLS else f"{row.audio[: _NAME_CELLS - 1]}…"),
             _ms(row.client_v2v_ms),
             _ms(row.server_v2v_ms),
-            *(_ms(path.get(name)) for name in _segment_names(rows)),
+            *(_ms(path.get(name)) for name in segments),
             _ms(row.remainder_ms),
-            Text(", ".join(row.problems).replace("_", " "), style="red"),
+            Text("✗" if row.problems else "", style="red"),
         )
     return table
 
@@ -81,7 +88,7 @@ def _percentiles(summary: Summary) -> Table:
     named: tuple[tuple[str, Distribution], ...] = (
         ("client", summary.client_v2v_ms),
         ("server", summary.server_v2v_ms),
-        ("remainder: network, leading silence", summary.remainder_ms),
+        ("rest: client minus server", summary.remainder_ms),
         ("leading silence of the voice", summary.leading_silence_ms),
     )
     for name, times in named:
@@ -98,7 +105,7 @@ def _waterfall(turn: TurnRow, summary: Summary) -> Table:
     table.add_column("ms", justify="right")
     table.add_column("median of all", justify="right")
     legs = [(part.segment, part.ms, summary.segments_ms.get(part.segment)) for part in turn.critical_path]
-    legs.append(("remainder", max(turn.remainder_ms or 0.0, 0.0), summary.remainder_ms.p50))
+    legs.append(("rest", max(turn.remainder_ms or 0.0, 0.0), summary.remainder_ms.p50))
     total_ms = sum(ms for _, ms, _ in legs) or 1.0
     passed_ms = 0.0
     for name, ms, median_ms in legs:

@@ -36,7 +36,7 @@ class Started:
     """The user speaks."""
 
     start: int
-    """First sample of the turn, prefix padding included."""
+    """First sample of the turn, prefix padding included (as far as the turn before leaves room for it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ class Endpoint:
         self._frame = frame_samples
         self._rate_hz = rate_hz
         self._now = 0
+        self._spoken_until = 0  # the last turn's speech belongs to that turn alone
         self._pauses = 0
         self.reset()
 
@@ -180,13 +181,14 @@ class Endpoint:
 
     def _end(self, wait_over: int) -> list[Decision]:
         ended = Ended(self.turn_start, self._last_voiced, min(wait_over, self._now), self._now)
+        self._spoken_until = self._last_voiced
         self.reset()
         return [ended]
 
     @property
     def turn_start(self) -> int:
         """First sample of the turn that is being heard, prefix padding included."""
-        return max(0, self._first_voiced - self._samples(self.settings.prefix_padding_ms))
+        return max(self._spoken_until, self._first_voiced - self._samples(self.settings.prefix_padding_ms))
 
     def _samples(self, ms: float) -> int:
         return round(ms * self._rate_hz / MS)

@@ -16,6 +16,8 @@ LATER_CLAUSE_CHARS = 120
 """Later sentences are kept whole up to here: whole sentences have the better melody."""
 LONGEST_CLAUSE_CHARS = 220
 """A text without any punctuation is cut at a space after this many characters."""
+LONGEST_CODE_CHARS = 20 * LONGEST_CLAUSE_CHARS
+"""A code block is dropped whole, so it is not cut; one that is not closed by then is."""
 
 _ABBREVIATIONS = frozenset(
     [
@@ -91,7 +93,7 @@ _TITLES_ONLY = frozenset(
     ]
 )
 """Abbreviations that never end a sentence."""
-_BREAK = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n+|[,;:—](?=\s)|\s–\s")
+_BREAK = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n|[,;:—](?=\s)|\s–\s")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*$|\n$")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
 
@@ -102,7 +104,7 @@ _BULLET = re.compile(r"(?m)^\s*(?:[-*+•]|>|#{1,6})\s+")
 _NUMBERED = re.compile(r"(?m)^\s*(\d{1,3})[.)]\s+")
 _RULE = re.compile(r"(?m)^\s*(?:[-*_=|:]\s*){3,}$")
 _EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\1")
-_STRAY = re.compile(r"[*`~#|<>\\{}\[\]]+|_{2,}")
+_STRAY = re.compile(r"[*`~#|<>\\{}\[\]]+|_{2,}|(?<![^\W_])_|_(?![^\W_])")
 _SPACE = re.compile(r"\s+")
 _SPACE_BEFORE_MARK = re.compile(r" +(?=[.,!?;:])")
 _UNSPEAKABLE = frozenset({"So", "Sk", "Cs", "Co", "Cn", "Cf", "Cc"})
@@ -139,7 +141,7 @@ def speakable(text: str) -> str:
 
 
 class Clauses:
-    """Cuts a growing text into clauses.
+    """Cuts a growing text into clauses: the same ones, however the text is cut into pieces.
 
     The first one is cut early, at a comma if there is one, because the listener waits for it; later ones are
     whole sentences while they are not too long.
@@ -168,20 +170,20 @@ class Clauses:
         return clause
 
     def _next_end(self) -> int | None:
-        if self._in_code_block():
-            return None
-        for match in _BREAK.finditer(self._pending):
+        blocks = [match.span() for match in _FENCE.finditer(self._pending)]
+        for match in _BREAK.finditer(self._pending, 0, LONGEST_CLAUSE_CHARS):
             end = match.end()
-            if self._breaks_at(end, match.group()):
+            if not _within(blocks, end) and self._breaks_at(end, match.group()):
                 return end
-        if len(self._pending) > LONGEST_CLAUSE_CHARS:
-            space = self._pending.rfind(" ", 0, LONGEST_CLAUSE_CHARS)
-            return space if space > 0 else LONGEST_CLAUSE_CHARS
-        return None
-
-    def _in_code_block(self) -> bool:
-        """Whether a code block has been opened and not closed: it is dropped whole, so it must not be cut."""
-        return self._pending.count("```") % 2 == 1 and len(self._pending) < 20 * LONGEST_CLAUSE_CHARS
+        if len(self._pending) <= LONGEST_CLAUSE_CHARS:
+            return None
+        space = self._pending.rfind(" ", 0, LONGEST_CLAUSE_CHARS)
+        end = space if space > 0 else LONGEST_CLAUSE_CHARS
+        if (block := _within(blocks, end)) is None:
+            return end
+        end = min(block[1], LONGEST_CODE_CHARS)
+        is_closed = self._pending.endswith("```", block[0] + 3, block[1])
+        return end if is_closed or end == LONGEST_CODE_CHARS else None
 
     def _breaks_at(self, end: int, mark: str) -> bool:
         before = self._pending[:end]
@@ -195,6 +197,11 @@ class Clauses:
         return len(before.strip()) >= enough
 
 
+def _within(blocks: list[tuple[int, int]], end: int) -> tuple[int, int] | None:
+    """The code block that a cut at `end` would go through."""
+    return next((block for block in blocks if block[0] < end <= block[1]), None)
+
+
 def _is_abbreviation(before: str, after: str) -> bool:
     """Whether the full stop that `before` ends with belongs to an abbreviation or an initial."""
     if not before.endswith("."):
@@ -205,6 +212,7 @@ def _is_abbreviation(before: str, after: str) -> bool:
     folded = word.lower()
     if folded in _TITLES_ONLY:
         return True
-    follows = after.lstrip()
-    # with nothing behind it yet, it is not known whether the sentence goes on: wait
-    return folded in _ABBREVIATIONS and (not follows or not follows[0].isupper())
+    if folded not in _ABBREVIATIONS or after.startswith("\n"):
+        return False
+    # with nothing behind the space yet, it is not known whether the sentence goes on: wait
+    return not after[1:2].isupper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ PAUSES_S = {".": 0.3, "!": 0.3, "?": 0.3, "…": 0.3, ":": 0.2, ";": 0.2, ",": 0
 """Silence kept behind a sentence, by the mark that it ends with; it is the pause before the next clause."""
 SHORTEST_PAUSE_S = 0.08
 """Behind a text without such a mark."""
+
+NUMERO = re.compile(r"\bNo\.\s*(?=\d)")
+"""The abbreviation, which the package takes for the end of a sentence."""
+FINAL_NO = re.compile(r"\bno\.", re.IGNORECASE)
+"""The word at the end of a sentence, which the package reads as "number"; set apart, it does not."""
 
 
 class HibariTts:
@@ -49,7 +55,8 @@ class HibariTts:
         if voice not in self.voices:
             raise ValueError(f"no voice {voice!r}; there is {', '.join(self.voices)}")
         noise = np.random.default_rng(SEED)
-        for phonemes in self._hibari.phonemize(text):
+        readable = FINAL_NO.sub("no .", NUMERO.sub("number ", text))
+        for phonemes in self._hibari.phonemize(readable):
             if not any(phoneme.isalpha() for phoneme in phonemes):
                 continue  # lone punctuation comes out as a gasp
             audio = self._hibari.from_ids(self._hibari.ids(phonemes), speed, noise)

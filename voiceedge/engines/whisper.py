@@ -124,13 +124,14 @@ class Whisper:
         audible_s = (first / LISTENING_RATE_HZ, (last + 1) / LISTENING_RATE_HZ)
         brief = audible_s[1] - audible_s[0] <= BRIEF_S
         heard = self._listen(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S, audible_s)
-        looped = heard.looped
-        if looped:
+        no_speech = heard.no_speech_probability
+        if heard.looped:
             heard = self._listen(audio, SHORTEST_WINDOW_LOOPED_S, audible_s)
+            no_speech = max(no_speech, heard.no_speech_probability)
         text = self._vocabulary.decode(list(heard.tokens)).strip()
-        if _is_nothing(heard, text, looped=looped):
+        if _is_nothing(text, no_speech, heard.mean_log_probability, looped=heard.looped):
             text = ""
-        return Segment(text, heard.mean_log_probability, heard.no_speech_probability, heard.decoded)
+        return Segment(text, heard.mean_log_probability, no_speech, heard.decoded)
 
     def _listen(self, audio: PCM, shortest_s: float, audible_s: tuple[float, float]) -> _Heard:
         """Encode and decode `audio` in a window of its own length and at least `shortest_s`."""
@@ -202,11 +203,10 @@ def _windows(audio: PCM) -> Iterator[PCM]:
         yield audio
 
 
-def _is_nothing(heard: _Heard, text: str, *, looped: bool) -> bool:
+def _is_nothing(text: str, no_speech: float, mean_log_probability: float, *, looped: bool) -> bool:
     """Whether `text` was made out of silence or noise."""
-    no_speech = heard.no_speech_probability
     return (
         not any(character.isalnum() for character in text)
-        or (no_speech > NO_SPEECH and (looped or heard.mean_log_probability < MEAN_LOG_PROBABILITY))
-        or no_speech > NO_SPEECH_ODDS * exp(heard.mean_log_probability)
+        or (no_speech > NO_SPEECH and (looped or mean_log_probability < MEAN_LOG_PROBABILITY))
+        or no_speech > NO_SPEECH_ODDS * exp(mean_log_probability)
     )

@@ -311,7 +311,7 @@ class ModelStore:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                progress(Step(manifest.id, "waiting for another process that is pulling it"))
+                progress(Step(manifest.id, "waiting for another process that is at it"))
                 lock.acquire()
         except OSError as error:
             raise ConfigError(f"{folder} cannot be written: {error.strerror or error}.") from error

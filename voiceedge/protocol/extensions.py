@@ -16,7 +16,7 @@ class TracedSegment(Struct, frozen=True):
     ms: float
 
 
-class TurnTraced(ServerEvent, tag="voiceedge.turn"):
+class TurnTraced(ServerEvent, frozen=True, tag="voiceedge.turn"):
     """Where a turn's time went; follows its `response.done`."""
 
     turn: int

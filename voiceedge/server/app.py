@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,7 +18,26 @@ from voiceedge.server.socket import Sockets, refusal
 from voiceedge.session.node import Node
 
 WEB = Path(str(files("voiceedge") / "web"))
+PAGE_HEADERS = {
+    "Cache-Control": "no-cache",  # asked for again each time, so that a page never meets a node of another version
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of the page and its modules: they load nothing from elsewhere, and no other site may frame a microphone."""
 WEBRTC = "WebRTC is not served here: connect a WebSocket to /v1/realtime (in the browser, choose that transport)."
+
+
+class PageFiles(StaticFiles):
+    """The page's modules, with its headers."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Answer with a file, or with 304 when the browser has it."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response
 
 
 def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
@@ -41,7 +61,7 @@ def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
         return refusal(501, "webrtc_not_supported", WEBRTC)
 
     async def page(_: Request) -> Response:
-        return FileResponse(WEB / "index.html")
+        return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
 
     return Starlette(
         routes=[
@@ -51,6 +71,6 @@ def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
             Route("/v1/models", models),
             Route("/v1/realtime/calls", calls, methods=["POST"]),
             WebSocketRoute("/v1/realtime", sockets.serve),
-            Mount("/web", StaticFiles(directory=WEB)),
+            Mount("/web", PageFiles(directory=WEB)),
         ]
     )

@@ -39,11 +39,11 @@ def from_wire(wire: WireItem) -> Item:
 
 def to_wire(item: Item) -> WireItem:
     """An item as the client is shown it; of an interrupted answer, what was heard."""
+    if item.role == "user" and item.modality == "audio":
+        return user_audio(item.id, item.text)
     if item.data is not None:
         data: WireItem = item.data
         return data
-    if item.role == "user":
-        return user_audio(item.id, item.text)
     text = "" if item.line is None else item.line.text
     part = OutputAudio(transcript=text) if item.modality == "audio" else OutputText(text=text)
     status: ItemStatus = "completed" if item.is_complete else "incomplete"

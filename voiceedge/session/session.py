@@ -83,6 +83,7 @@ class Session:
         self._speech_id = ids.item_id()
         self._buffer_begin = 0  # first sample that the next manual commit takes
         self._guard: asyncio.TimerHandle | None = None
+        self._is_deaf = False  # voice activity failed; said once, not at every append
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve the client until its messages end; leaves no task behind.
@@ -124,16 +125,17 @@ class Session:
     # ── messages ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _receive(self, message: str | bytes) -> None:
-        event_id: str | None = None
         try:
-            event_id = event_id_of(message) if isinstance(message, bytes) else None
             event = decode_client_event(message)
-            event_id = event.event_id
+        except VoiceEdgeError as error:
+            self._outbox.put(out.error_event(error, event_id=event_id_of(message)))
+            return
+        try:
             await self._handle(event)
         except SlowReader:
             raise
         except VoiceEdgeError as error:
-            self._outbox.put(out.error_event(error, event_id=event_id or event_id_of(message)))
+            self._outbox.put(out.error_event(error, event_id=event.event_id))
 
     async def _handle(self, event: ClientEvent) -> None:  # noqa: C901 - one line for each client event
         match event:
@@ -181,8 +183,15 @@ class Session:
         audio = self._hearing.decode(audio_of(event))
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
         agent_audible = self._answering.is_audible
-        async for decision in self._hearing.listen(audio, agent_audible=agent_audible):
-            self._decided(decision)
+        try:
+            async for decision in self._hearing.listen(audio, agent_audible=agent_audible):
+                self._decided(decision)
+        except NodeError:
+            if self._is_deaf:
+                return
+            self._is_deaf = True
+            raise
+        self._is_deaf = False
         self._watch_for_silence()
 
     def _decided(self, decision: Decision) -> None:

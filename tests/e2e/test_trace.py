@@ -1,0 +1,42 @@
+"""The trace tells the truth: what makes one stage slower shows in that stage's segment and nowhere else."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from tests.e2e.caller import calling
+from tests.e2e.nodes import running_node
+from tests.speech import utterance
+from voiceedge.engines.fake import FakeDelays, fake_engines
+
+BASE = FakeDelays(end_of_turn_s=0.15, stt_s=0.05, llm_first_token_s=0.05, tts_s=0.05)
+"""The end-of-turn model is slower than the wait, so that it is on the critical path to begin with."""
+INJECTED_S = 0.1
+STAGES = {"end_of_turn": "end_of_turn_s", "stt": "stt_s", "llm": "llm_first_token_s", "tts": "tts_s"}
+TURNS = 3
+
+
+async def segments(delays: FakeDelays) -> dict[str, float]:
+    """Median of each segment over a few turns in real time, in ms."""
+    paths = []
+    with running_node(fake_engines(delays, slots=1)) as node:
+        async with calling(node.url) as caller:
+            for _ in range(TURNS):
+                await caller.hear_in_real_time(utterance("Paris?", pause_s=0.9))
+                turn = await caller.until("voiceedge.turn")
+                paths.append({part["segment"]: part["ms"] for part in turn["critical_path"]})
+                assert sum(paths[-1].values()) == pytest.approx(turn["total_ms"], abs=0.01)
+    return {name: median(path[name] for path in paths) for name in paths[0]}
+
+
+async def test_a_delay_in_one_stage_grows_only_that_stages_segment():
+    before = await segments(BASE)
+    for stage, field in STAGES.items():
+        slower = {name: getattr(BASE, name) for name in FakeDelays.__slots__}
+        slower[field] += INJECTED_S
+        after = await segments(FakeDelays(**slower))
+        grown = {name: after[name] - before[name] for name in before}
+        assert grown.pop(stage) == pytest.approx(1000 * INJECTED_S, abs=5.0), (stage, grown)
+        assert all(abs(ms) < 5.0 for ms in grown.values()), (stage, grown)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from voiceedge.audio.pcm import first_audible, last_audible, level_dbfs
+from voiceedge.engines.hibari import HibariTts
+
+pytestmark = pytest.mark.models  # its weights come with the package, but are real
+
+
+def seconds(pieces):
+    return sum(piece.size for piece in pieces) / 24_000
+
+
+def test_speech_begins_at_once_and_without_a_click(voice):
+    (audio,) = voice.speak("Paris is the capital of France.", "heart", 1.0)
+    assert audio.dtype == np.float32
+    assert 1.0 < audio.size / voice.sample_rate_hz < 3.0
+    assert first_audible(audio, 24_000) <= 0.03 * 24_000
+    assert abs(audio[0]) < 1e-4
+    assert abs(audio[-1]) < 1e-4
+
+
+@pytest.mark.parametrize(("text", "pause_s"), [("It is here.", 0.3), ("Well,", 0.15), ("in the end", 0.08)])
+def test_the_pause_behind_a_clause_fits_its_mark(voice, text, pause_s):
+    (audio,) = voice.speak(text, "heart", 1.0)
+    assert audio.size - 1 - last_audible(audio, 24_000) == pytest.approx(pause_s * 24_000, abs=240)
+
+
+def test_each_sentence_comes_as_soon_as_it_is_ready(voice):
+    pieces = list(voice.speak("It is late. Good night!", "heart", 1.0))
+    assert len(pieces) == 2
+    assert all(level_dbfs(piece) > -40 for piece in pieces)
+
+
+@pytest.mark.parametrize("text", ["", " ", "...", "—", "\N{GRINNING FACE}", "\N{CJK UNIFIED IDEOGRAPH-65E5}"])
+def test_nothing_comes_of_text_that_cannot_be_pronounced(voice, text):
+    assert list(voice.speak(text, "heart", 1.0)) == []
+
+
+def test_speed_changes_how_long_it_takes(voice):
+    text = "Paris is the capital of France."
+    slow, normal, fast = (seconds(voice.speak(text, "heart", speed)) for speed in (0.25, 1.0, 1.5))
+    assert slow > 3 * normal
+    assert 0.6 * normal < fast < 0.8 * normal
+
+
+def test_the_same_text_always_sounds_the_same(voice):
+    once, again = (np.concatenate(list(voice.speak("She sells sea shells.", "heart", 1.0))) for _ in range(2))
+    assert np.array_equal(once, again)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("The answer is no.", "The answer is know ."), ("Symphony No. 5 is long.", "Symphony number 5 is long.")],
+)
+def test_no_at_the_end_of_a_sentence_is_not_read_as_number(voice, text, same):
+    assert seconds(voice.speak(text, "heart", 1.0)) == pytest.approx(seconds(voice.speak(same, "heart", 1.0)), abs=0.03)
+
+
+def test_an_unknown_voice_is_refused_and_the_known_are_named(voice):
+    with pytest.raises(ValueError, match="heart"):
+        list(voice.speak("Hello.", "alloy", 1.0))
+
+
+def test_two_threads_sound_like_one(voice):
+    one, two = (np.concatenate(list(v.speak("Hello there.", "heart", 1.0))) for v in (voice, HibariTts(threads=2)))
+    assert one.size == two.size
+    assert np.allclose(one, two, atol=1e-3)
