@@ -105,8 +105,10 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 def _path(kind: type, value: Any) -> Any:
     """msgspec knows no paths; `~` is the user's home."""
-    if kind is not Path or not isinstance(value, str):
+    if kind is not Path:
         raise NotImplementedError
+    if not isinstance(value, str):
+        raise TypeError("Expected 'str'")
     return Path(value).expanduser()
 
 

@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voiceedge.conversation.text import (
@@ -12,6 +12,7 @@ from voiceedge.conversation.text import (
     speakable,
 )
 
+PATIENT = settings(deadline=None)  # a busy machine is no failure
 OPENING = "Well now, my friend."
 """A first clause, so that what follows is cut by the rule for later ones."""
 
@@ -179,6 +180,7 @@ def test_only_the_words_are_spoken(text, spoken):
 MARKDOWN = "*_`~#|<>[](){}!-+=.:1\\ \n\t"
 
 
+@PATIENT
 @given(st.text(st.sampled_from(MARKDOWN + "aB,?é😀\u200d\u2028•$/"), max_size=80))
 @example("_a_ _ __b __")
 @example("[a](b)[c]")
@@ -189,6 +191,7 @@ def test_no_mark_of_markdown_is_ever_spoken(text):
         assert not any(word.startswith("_") or word.endswith("_") for word in clause.spoken.split())
 
 
+@PATIENT
 @given(st.text(max_size=80))
 def test_what_is_spoken_is_one_line_without_emoji_or_controls_and_has_a_word(text):
     spoken = speakable(text)
@@ -206,8 +209,7 @@ def test_an_emoji_is_written_but_not_spoken():
 def test_the_items_of_a_list_are_clauses():
     assert written("You need these things:\n- milk\n- eggs\n") == ["You need these things:", "\n- milk\n", "- eggs\n"]
     assert [c.spoken for c in cut("First of all, do this:\n1. Boil it.\n2. Eat it.")] == [
-        "First of all,",
-        "do this:",
+        "First of all, do this:",
         "1, Boil it.",
         "2, Eat it.",
     ]
@@ -229,11 +231,45 @@ def test_a_code_block_that_is_never_closed_is_given_up_at_some_length():
 
 # ── whatever the chunks ───────────────────────────────────────────────────────────────────────────────────
 
-WORDS = ["Well", " no", " Dr.", " p.m.", " U.S.", " I.", " 3.5", " 1.", ".", ",", "?!", "…", '"', ")", ": ", " – ", " — "]
-MARKS = ["\n", "\n\n", " ", "  ", "\n- ", "\n2. ", "```", "``", "**", "_", " [a, b](http://x.y) ", " 😀", " The", " word" * 50]
+WORDS = [
+    "Well",
+    " no",
+    " Dr.",
+    " p.m.",
+    " U.S.",
+    " I.",
+    " 3.5",
+    " 1.",
+    ".",
+    ",",
+    "?!",
+    "…",
+    '"',
+    ")",
+    ": ",
+    " – ",
+    " — ",
+]
+MARKS = [
+    "\n",
+    "\n\n",
+    " ",
+    "  ",
+    "\n- ",
+    "\n2. ",
+    "```",
+    "``",
+    "**",
+    "_",
+    " [a, b](http://x.y) ",
+    " 😀",
+    " The",
+    " word" * 50,
+]
 texts = st.lists(st.sampled_from(WORDS + MARKS), max_size=25).map("".join)
 
 
+@PATIENT
 @given(texts, st.data())
 @example("x " * 600 + "end. More.", None)
 def test_the_clauses_add_up_to_the_text_and_are_the_same_however_it_comes(text, data):
@@ -245,6 +281,7 @@ def test_the_clauses_add_up_to_the_text_and_are_the_same_however_it_comes(text, 
         assert cut(*(text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True))) == letters
 
 
+@PATIENT
 @given(texts.filter(lambda text: "`" not in text))
 def test_no_clause_is_longer_than_the_longest(text):
     assert all(0 < len(clause.written) <= LONGEST_CLAUSE_CHARS for clause in cut(text))

@@ -81,7 +81,8 @@ class Caller:
 @asynccontextmanager
 async def calling(url: str, **options: Any) -> AsyncIterator[Caller]:
     """Connect and take the greeting."""
-    async with connect(f"{url}?model=voiceedge&trace=1", compression=None, max_size=None, **options) as socket:
+    options = {"compression": None, "max_size": None, "max_queue": None, **options}
+    async with connect(f"{url}?model=voiceedge&trace=1", **options) as socket:
         caller = Caller(socket)
         await caller.until("session.created")
         yield caller

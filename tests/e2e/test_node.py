@@ -106,6 +106,7 @@ async def test_an_engine_that_fails_ends_its_turn_and_not_the_session(stage: str
             broken.clear()
             for client in (caller, neighbour):
                 await client.send("input_audio_buffer.clear")
+                await client.until("input_audio_buffer.cleared")
                 await client.hear(utterance("What is the capital of France?"))
                 assert (await client.until("response.done"))["response"]["status"] == "completed"
 

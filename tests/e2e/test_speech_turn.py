@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.nodes import RunningNode, running_node
+from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.audio.pcm import from_pcm16, level_dbfs
 from voiceedge.engines.fake import fake_engines
@@ -50,6 +51,7 @@ async def test_a_speech_turn_has_the_order_that_clients_rely_on(node: RunningNod
         "response.done",
         "voiceedge.turn",
     ]
+    check(caller.seen)
 
 
 async def test_ids_and_words_of_a_speech_turn_belong_together(node: RunningNode):

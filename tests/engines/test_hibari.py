@@ -44,6 +44,16 @@ def test_speed_changes_how_long_it_takes(voice):
     assert 0.6 * normal < fast < 0.8 * normal
 
 
+def test_a_sentence_without_end_comes_in_parts(voice):
+    pieces = list(voice.speak("and then another word " * 30, "heart", 1.0))
+    assert len(pieces) > 1
+    assert max(piece.size for piece in pieces) < 25 * voice.sample_rate_hz
+
+
+def test_a_number_without_end_is_read(voice):
+    assert seconds(voice.speak("7" * 40, "heart", 1.5)) > 10
+
+
 def test_the_same_text_always_sounds_the_same(voice):
     once, again = (np.concatenate(list(voice.speak("She sells sea shells.", "heart", 1.0))) for _ in range(2))
     assert np.array_equal(once, again)

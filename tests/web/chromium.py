@@ -69,7 +69,7 @@ class Page:
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'", seconds=START_S)
+        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'", seconds=START_S)
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression."""

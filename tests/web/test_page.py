@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +16,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from tests.web.chromium import Page, browse, chromium
+from tests.web.chromium import POLL_S, Page, browse, chromium
+from voiceedge.trace import now
 
 pytestmark = pytest.mark.browser
 
@@ -39,15 +42,29 @@ def browser() -> Path:
 
 
 @contextmanager
-def node(*flags: str) -> Iterator[str]:
+def node(*flags: str, end: signal.Signals = signal.SIGTERM) -> Iterator[str]:
     """The URL of the page of a node that answers without models."""
     command = [sys.executable, "-m", "voiceedge.cli", "serve", "--engines", "fake", "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
-            # reading on would wait for ever on a node that did not start: its output ends then
-            yield next(found[1] for line in server.stdout if (found := re.search(r"page\s+(http://\S+/)", line)))
+            url = next(found[1] for line in server.stdout if (found := re.search(r"page\s+(http://\S+/)", line)))
+            wait_for_listener(urlsplit(url).port)
+            yield url
         finally:
-            server.terminate()
+            server.send_signal(end)
+
+
+def wait_for_listener(port: int) -> None:
+    """The node names its page a moment before it answers there."""
+    deadline = now() + PATIENCE_S
+    while now() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(POLL_S)
+        else:
+            return
+    pytest.fail("The node does not answer.")
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +171,16 @@ def test_a_full_node_is_said_in_words(browser, tmp_path):
         assert page.text("#trouble").startswith("All 1 conversations of this server are taken.")
 
 
-def test_a_lost_connection_is_said_in_words(browser, tmp_path):
+@pytest.mark.parametrize(
+    ("end", "words"), [(signal.SIGTERM, "The node is shutting down."), (signal.SIGKILL, "The connection was lost.")]
+)
+def test_a_lost_connection_is_said_in_words(browser, tmp_path, end, words):
     with browse(browser, recording(tmp_path / "a.wav", (60.0, 61.0))) as page:
-        with node() as url:
+        with node(end=end) as url:
             start(page, url)
             page.wait("window.voiceedge.inspect().state === 'listening'", PATIENCE_S)
         page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)
-        assert "The node is shutting down." in page.text("#trouble")
+        assert words in page.text("#trouble")
         page.click("#talk")
         page.wait("document.getElementById('trouble').innerText.includes('cannot be reached')", PATIENCE_S)
 

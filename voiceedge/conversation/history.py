@@ -96,6 +96,8 @@ def _tokens_within(pieces: tuple[tuple[int, str], ...], length: int) -> tuple[tu
     covered = 0
     for token, text in pieces:
         if covered + len(text) > length:
+            while tokens and not pieces[len(tokens) - 1][1]:
+                tokens.pop()  # the beginning of a character that does not stay
             break
         covered += len(text)
         tokens.append(token)

@@ -97,7 +97,7 @@ _BREAK = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n|[,;:—](?=\s)|\s–\s")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*$|\n$")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
 
-_FENCE = re.compile(r"```.*?(?:```|$)", re.DOTALL)
+_FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _URL = re.compile(r"https?://(?:www\.)?([^\s/]+)\S*")
 _BULLET = re.compile(r"(?m)^\s*(?:[-*+•]|>|#{1,6})\s+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,12 @@ NUMERO = re.compile(r"\bNo\.\s*(?=\d)")
 """The abbreviation, which the package takes for the end of a sentence."""
 FINAL_NO = re.compile(r"\bno\.", re.IGNORECASE)
 """The word at the end of a sentence, which the package reads as "number"; set apart, it does not."""
+
+LONG_NUMBER = re.compile(r"(\d{15})(?=\d)")
+"""Its names for powers of a thousand end somewhere; longer numbers are read in parts."""
+LONGEST_PHONEMES = 400
+"""A step of at most some 20 s of speech, 0.2 s of work. Longer sentences are cut at commas by the package and, where
+there are none, between words here: they would hold up every other session."""
 
 
 class HibariTts:
@@ -55,15 +62,20 @@ class HibariTts:
         if voice not in self.voices:
             raise ValueError(f"no voice {voice!r}; there is {', '.join(self.voices)}")
         noise = np.random.default_rng(SEED)
-        readable = FINAL_NO.sub("no .", NUMERO.sub("number ", text))
-        for phonemes in self._hibari.phonemize(readable):
+        for phonemes in self._phonemes(text):
             if not any(phoneme.isalpha() for phoneme in phonemes):
                 continue  # lone punctuation comes out as a gasp
             audio = self._hibari.from_ids(self._hibari.ids(phonemes), speed, noise)
-            pause_s = PAUSES_S.get(phonemes.rstrip(" \"”')")[-1], SHORTEST_PAUSE_S) / speed
+            pause_s = PAUSES_S.get(phonemes.rstrip(' "”’)')[-1], SHORTEST_PAUSE_S) / speed
             trimmed = _trim(audio, self.sample_rate_hz, pause_s)
             if trimmed.size:
                 yield trimmed
+
+    def _phonemes(self, text: str) -> Iterator[str]:
+        """Phonemes of each sentence, in parts where it is long."""
+        readable = FINAL_NO.sub("no .", NUMERO.sub("number ", LONG_NUMBER.sub(r"\1 ", text)))
+        for sentence in self._hibari.phonemize(readable):
+            yield from textwrap.wrap(sentence, LONGEST_PHONEMES, break_on_hyphens=False)
 
 
 def _trim(audio: PCM, rate_hz: int, pause_s: float) -> PCM:

@@ -15,7 +15,7 @@ from voiceedge.conversation.endpoint import Decision, Ended, EndpointSettings, P
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
 from voiceedge.conversation.state import Conversation, IllegalEvent
-from voiceedge.errors import InvalidRequest, Refused, VoiceEdgeError
+from voiceedge.errors import InvalidRequest, NodeError, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (

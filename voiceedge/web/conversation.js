@@ -56,11 +56,6 @@ export class Conversation {
   async #open() {
     this.#speaker = this.#keep(new Speaker(() => this.#settle())); // first: only a click may start sound
     const microphone = this.#keep(new Microphone(await askForMicrophone()));
-    await microphone.listen(
-      this.#speaker.context,
-      (pcm, rms) => this.#hear(pcm, rms),
-      () => this.#end("The microphone is gone. Plug it in again, then start again."),
-    );
     this.#socket = this.#keep(await connect(new URL(REALTIME, import.meta.url)));
     this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     this.#socket.onclose = (close) => this.#end(whyClosed(close));
@@ -71,6 +66,11 @@ export class Conversation {
         audio: { input: { transcription: { model: "whisper-1" }, turn_detection: { type: "semantic_vad" } } },
       },
     });
+    await microphone.listen(
+      this.#speaker.context,
+      (pcm, rms) => this.#hear(pcm, rms),
+      () => this.#end("The microphone is gone. Plug it in again, then start again."),
+    );
     this.#enter("listening");
   }
 

@@ -159,7 +159,7 @@ class DecoderGraph:
         output = f"{name}.out"
         if not self._quantised:
             return self._float_matmul(name, weight, bias, hidden, output)
-        blocks = quantise.eight_bits(weight) if _bits(name) == 8 else quantise.four_bits(weight)
+        blocks = {4: quantise.four_bits, 8: quantise.eight_bits, 9: quantise.eight_bits_ranged}[_bits(name)](weight)
         self._write_blocks(name, [blocks])
         if bias is not None:
             self._weights.write(f"{name}.bias", bias)

@@ -32,15 +32,48 @@ def eight_bits(weight: NDArray[np.float32]) -> Blocks:
     return Blocks(8, codes.astype(np.uint8), scales)
 
 
+def eight_bits_ranged(weight: NDArray[np.float32]) -> Blocks:
+    """8-bit blocks with a zero point: 255 steps over the block's range.
+
+    Where GGUF stored 16 steps (Q4_1, Q4_K), each is 17 of these: all that is lost is the rounding of the zero.
+    """
+    codes, scales, zero_points = _ranged(weight.reshape(weight.shape[0], -1, BLOCK), 255)
+    return Blocks(8, codes, scales, zero_points)
+
+
 def four_bits(weight: NDArray[np.float32]) -> Blocks:
-    """Asymmetric 4-bit blocks whose scale spans the block's range."""
+    """4-bit blocks with a zero point; of several scales the one with the least squared error."""
     blocks = weight.reshape(weight.shape[0], -1, BLOCK)
-    low = np.minimum(blocks.min(axis=2), 0)
-    high = np.maximum(blocks.max(axis=2), 0)
-    scales = (high - low) / np.float32(15)
-    zero_points = np.clip(np.rint(-low * _inverse(scales)), 0, 15)
-    codes = np.clip(np.rint(blocks * _inverse(scales)[..., None]) + zero_points[..., None], 0, 15)
-    return Blocks(4, pairs(codes.astype(np.uint8)), scales, pairs(zero_points.astype(np.uint8)))
+    best = _ranged(blocks, 15)
+    least = _squared_error(blocks, *best)
+    for shrink in FOUR_BIT_SHRINKS:
+        other = _ranged(blocks, 15, shrink)
+        error = _squared_error(blocks, *other)
+        better = error < least
+        least = np.where(better, error, least)
+        best = tuple(
+            np.where(better[..., None] if a.ndim == 3 else better, b, a) for a, b in zip(best, other, strict=True)
+        )
+    codes, scales, zero_points = best
+    return Blocks(4, pairs(codes), scales, pairs(zero_points))
+
+
+FOUR_BIT_SHRINKS = (0.95, 0.9, 0.85, 0.8)
+
+
+def _ranged(blocks, steps, shrink=1.0):
+    low = np.minimum(blocks.min(axis=2), 0) * np.float32(shrink)
+    high = np.maximum(blocks.max(axis=2), 0) * np.float32(shrink)
+    scales = (high - low) / np.float32(steps)
+    inverse = _inverse(scales)
+    zero_points = np.clip(np.rint(-low * inverse), 0, steps)
+    codes = np.clip(np.rint(blocks * inverse[..., None]) + zero_points[..., None], 0, steps)
+    return codes.astype(np.uint8), scales, zero_points.astype(np.uint8)
+
+
+def _squared_error(blocks, codes, scales, zero_points):
+    restored = (codes.astype(np.float32) - zero_points[..., None]) * scales[..., None]
+    return np.square(restored - blocks).sum(axis=2)
 
 
 def pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

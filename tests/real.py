@@ -1,0 +1,27 @@
+"""The real models, for tests marked `models`: pulled on first use, loaded once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from voiceedge.config import Config
+from voiceedge.engines import Engines
+from voiceedge.engines.loading import load_engines
+from voiceedge.modelstore.store import LocalModel, ModelStore
+
+SLOTS = 4
+CONTEXT_TOKENS = 1024
+
+
+@cache
+def local_models(profile: str) -> dict[str, LocalModel]:
+    """The models of a profile by stage; fails with what is missing and why."""
+    return dict(ModelStore(Config().home).resolve(profile))
+
+
+@cache
+def engines(profile: str) -> Engines:
+    """The engines of a profile."""
+    from voiceedge.engines.loading import thread_plan
+
+    return load_engines(local_models(profile), slots=SLOTS, context_tokens=CONTEXT_TOKENS, threads=thread_plan(2))

@@ -1,0 +1,155 @@
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from voiceedge.config import FIELDS, PREFIX, Config, load_config
+from voiceedge.errors import ConfigError
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Writes a configuration file."""
+
+    def write(text):
+        path = tmp_path / "node.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def load(flags=None, file=None, **environment):
+    return load_config(flags or {}, file, {f"{PREFIX}{name}": value for name, value in environment.items()})
+
+
+def test_without_any_setting_the_defaults_hold():
+    assert load() == Config()
+
+
+def test_the_environment_wins_over_the_file_and_flags_win_over_both(toml):
+    file = toml('port = 1\nhost = "file"\nprofile = "file"\n')
+    found = load({"profile": "flag"}, file, HOST="variable", PROFILE="variable")
+    assert (found.port, found.host, found.profile) == (1, "variable", "flag")
+
+
+def test_a_flag_that_was_not_given_hides_nothing():
+    assert load({"port": None, "offline": None}, PORT="7", OFFLINE="true").port == 7
+
+
+def test_a_flag_that_is_false_counts():
+    assert load({"offline": False}, OFFLINE="1").offline is False
+
+
+def test_the_environment_may_name_the_file(toml):
+    assert load(CONFIG=str(toml("port = 9"))).port == 9
+
+
+def test_a_file_that_is_named_wins_over_the_one_of_the_environment(toml, tmp_path):
+    assert load(file=toml("port = 9"), CONFIG=str(tmp_path / "not-there.toml")).port == 9
+
+
+def test_variables_of_others_are_none_of_our_business():
+    assert load_config({}, None, {"PATH": "/bin", "VOICE": "x", "port": "3"}) == Config()
+
+
+def test_text_of_the_environment_is_read_as_what_it_stands_for():
+    found = load(PORT="81", TEMPERATURE="0.5", OFFLINE="1", HOME="/models", TRACE_FILE="t.jsonl", LANGUAGE="de")
+    assert (found.port, found.temperature, found.offline, found.language) == (81, 0.5, True, "de")
+    assert (found.home, found.trace_file) == (Path("/models"), Path("t.jsonl"))
+
+
+@pytest.mark.parametrize("where", ["flag", "variable", "file"])
+def test_a_tilde_is_the_users_home(toml, where):
+    found = {
+        "flag": lambda: load({"home": Path("~/models")}),
+        "variable": lambda: load(HOME="~/models"),
+        "file": lambda: load(file=toml('home = "~/models"')),
+    }[where]()
+    assert found.home == Path.home() / "models"
+
+
+def test_an_unknown_name_is_refused_wherever_it_comes_from(toml):
+    file = toml("prot = 1")
+    with pytest.raises(ConfigError, match=f"Unknown setting 'prot' in {file}: did you mean 'port'"):
+        load(file=file)
+    with pytest.raises(ConfigError, match="Unknown setting 'prot' in the environment: did you mean 'port'"):
+        load(PROT="1")
+    with pytest.raises(ConfigError, match="Unknown setting 'prot' on the command line: did you mean 'port'"):
+        load({"prot": 1})
+
+
+def test_a_name_that_is_like_none_gets_the_whole_list():
+    with pytest.raises(ConfigError, match="Unknown setting 'xyzzy'") as raised:
+        load(XYZZY="1")
+    assert all(name in str(raised.value) for name in FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 65_536),
+        ("port", -1),
+        ("port", True),
+        ("port", "http"),
+        ("port", 80.5),
+        ("max_sessions", 0),
+        ("temperature", 2.5),
+        ("top_p", 0),
+        ("engines", "imaginary"),
+        ("log_level", "loud"),
+        ("offline", "maybe"),
+        ("host", 5),
+        ("home", 5),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_and_shown(name, value):
+    with pytest.raises(ConfigError, match=f"Setting '{name}' on the command line: ") as raised:
+        load({name: value})
+    assert f"(given: {value!r})" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_value_that_does_not_fit_is_refused_with_its_place(toml):
+    file = toml("port = 99999")
+    with pytest.raises(ConfigError, match=f"Setting 'port' in {file}: "):
+        load(file=file)
+    with pytest.raises(ConfigError, match="Setting 'port' in the environment: "):
+        load(PORT="99999")
+
+
+def test_a_wrong_value_is_refused_even_where_a_better_one_wins():
+    with pytest.raises(ConfigError, match="in the environment"):
+        load({"port": 80}, PORT="eighty")
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_named(toml, tmp_path):
+    with pytest.raises(ConfigError, match=r"not-there\.toml: No such file"):
+        load(file=tmp_path / "not-there.toml")
+    with pytest.raises(ConfigError, match=r"node\.toml is not valid TOML"):
+        load(file=toml("port ="))
+    (tmp_path / "latin.toml").write_bytes(b'host = "\xff"')
+    with pytest.raises(ConfigError, match=r"latin\.toml is not valid TOML"):
+        load(file=tmp_path / "latin.toml")
+
+
+def test_the_settings_cannot_be_changed_later():
+    with pytest.raises(AttributeError):
+        Config().port = 1
+
+
+def test_every_default_is_a_value_that_would_be_accepted():
+    for name in FIELDS:
+        value = getattr(Config(), name)
+        assert getattr(load({name: value}), name) == value
+
+
+def test_every_setting_says_what_it_is():
+    body = ast.parse(inspect.getsource(Config)).body[0].body
+    described = {
+        field.target.id
+        for field, below in zip(body, body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and len(below.value.value) > 20
+    }
+    assert described == set(FIELDS)
