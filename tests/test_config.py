@@ -1,5 +1,6 @@
 import ast
 import inspect
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_every_setting_says_what_it_is():
     body = ast.parse(inspect.getsource(Config)).body[0].body
     described = {
         field.target.id
-        for field, below in zip(body, body[1:], strict=False)
+        for field, below in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and len(below.value.value) > 20
     }
     assert described == set(FIELDS)

@@ -96,6 +96,7 @@ def _serve(config: Config) -> None:
 
     begun = now()
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines hold whole URLs
     bound = bind(config.host, config.port)
     engines, workers = _engines(config)
     speeds = warm_up(engines, config.instructions)

@@ -104,7 +104,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 
 def _path(kind: type, value: Any) -> Any:
-    """msgspec knows no paths; `~` is the user's home."""
+    """Paths, which msgspec does not know; `~` is the user's home."""
     if kind is not Path:
         raise NotImplementedError
     if not isinstance(value, str):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,7 +194,7 @@ clauses = st.lists(st.tuples(st.lists(words, min_size=1, max_size=5), lengths_ms
 def tokens_of(text, cuts):
     """The text as pieces that end anywhere, also inside words."""
     at = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    return tuple((n, text[begin:end]) for n, (begin, end) in enumerate(zip(at, at[1:], strict=False)))
+    return tuple((n, text[begin:end]) for n, (begin, end) in enumerate(pairwise(at)))
 
 
 @PATIENT

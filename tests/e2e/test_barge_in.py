@@ -69,9 +69,7 @@ async def test_no_audio_of_the_dead_response_follows(interrupted: Caller):
 
 async def test_the_history_holds_only_what_was_heard(interrupted: Caller):
     item_id = interrupted.seen[-1]["response"]["output"][0]["id"]
-    await interrupted.send(
-        "conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=5000
-    )
+    await interrupted.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=5000)
     truncated = await interrupted.until("conversation.item.truncated")
     assert truncated["audio_end_ms"] == 5000
     await interrupted.until("response.output_audio.delta")

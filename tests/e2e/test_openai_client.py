@@ -144,7 +144,7 @@ async def test_a_barge_in_ends_the_dead_audio_and_the_history_holds_what_was_hea
         assert transcript(dead).startswith(story.text)
         # the cache survived the interruption: only the new turn was prefilled
         first, second = node.turns[before : before + 2]
-        assert second.facts["prefill_tokens"] < 25
+        assert second.facts["prefill_tokens"] < 32
         assert second.facts["cached_tokens"] >= first.facts["cached_tokens"] + first.facts["prefill_tokens"]
 
 

@@ -45,6 +45,8 @@ class Page:
         """URLs of everything that was loaded or connected to."""
         self.sent: list[dict[str, Any]] = []
         """Client events over the WebSocket."""
+        self.sent_s: list[float] = []
+        """When each of them was sent, on the browser's clock."""
         self.received: list[dict[str, Any]] = []
         """Server events over the WebSocket."""
         self.complaints: list[str] = []
@@ -103,6 +105,7 @@ class Page:
                 self.requests.append(params["url"])
             case "Network.webSocketFrameSent":
                 self.sent.append(json.loads(params["response"]["payloadData"]))
+                self.sent_s.append(params["timestamp"])
             case "Network.webSocketFrameReceived":
                 self.received.append(json.loads(params["response"]["payloadData"]))
             case "Runtime.consoleAPICalled" if params["type"] in {"error", "warning", "assert"}:
@@ -133,7 +136,9 @@ def browse(chromium: Path, microphone: Path | None, *, allowed: bool = True) -> 
         command = [chromium, *flags, f"--user-data-dir={profile}", "about:blank"]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            with connect(_devtools_url(browser, Path(profile)), proxy=None, max_size=None, ping_interval=None) as devtools:
+            with connect(
+                _devtools_url(browser, Path(profile)), proxy=None, max_size=None, ping_interval=None
+            ) as devtools:
                 yield Page(devtools)
         finally:
             browser.terminate()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import wave
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_who_interrupts_hears_no_more_of_the_answer_and_the_node_is_told_how_muc
         unheard = page.text("#captions .agent .quiet")
         assert unheard
         assert ANSWER.endswith(unheard)
-        assert caption == f"{ANSWER}interrupted"
+        assert caption == f"{ANSWER} interrupted"
         assert_clean(page, page_url)
 
 
@@ -168,7 +169,7 @@ def test_a_full_node_is_said_in_words(browser, tmp_path):
         page.wait("window.other.readyState === WebSocket.OPEN", PATIENCE_S)
         page.click("#talk")
         page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)
-        assert page.text("#trouble").startswith("All 1 conversations of this server are taken.")
+        assert page.text("#trouble").startswith("The server is full: it holds 1 of 1")
 
 
 @pytest.mark.parametrize(
@@ -194,3 +195,35 @@ def test_a_microphone_that_is_missing_or_refused_is_said_in_words(browser, page_
         start(page, page_url)
         page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)
         assert page.text("#trouble").startswith(words)
+
+
+def test_a_page_that_may_not_have_a_microphone_says_how_it_may(browser, page_url):
+    with browse(browser, None) as page:
+        page.open(page_url)
+        page.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")  # as over plain HTTP
+        page.click("#talk")
+        page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)
+        assert "Open this page as http://localhost" in page.text("#trouble")
+
+
+def test_a_browser_that_does_not_resample_microphones_is_heard_at_the_right_speed(browser, page_url, tmp_path):
+    as_firefox_does = """
+        const original = AudioContext.prototype.createMediaStreamSource;
+        AudioContext.prototype.createMediaStreamSource = function (stream) {
+            if (this.sampleRate === 24000) throw new DOMException("different sample-rate", "NotSupportedError");
+            return original.call(this, stream);
+        };
+    """
+    with browse(browser, recording(tmp_path / "one.wav", (2.0, 3.0))) as page:
+        page.open(page_url)
+        page.evaluate(as_firefox_does)
+        page.click("#talk")
+        page.wait("document.querySelector('#captions .agent')", PATIENCE_S)
+        assert page.text("#captions .user p") == QUESTION
+        sent = [
+            (at, len(b64decode(event["audio"])) / 2)
+            for event, at in zip(page.sent, page.sent_s, strict=True)
+            if event["type"] == "input_audio_buffer.append"
+        ]
+        seconds = sent[-1][0] - sent[0][0]
+        assert sum(samples for _, samples in sent[1:]) / seconds == pytest.approx(24_000, rel=0.05)

@@ -60,9 +60,7 @@ class ChatFormat:
         parts = list(self._parts((*prompt.messages, user), prompt, header=False))
         return [token for part in parts[:-1] for token in part]
 
-    def _parts(
-        self, messages: tuple[Message, ...], prompt: Prompt, *, header: bool
-    ) -> Iterator[list[int]]:
+    def _parts(self, messages: tuple[Message, ...], prompt: Prompt, *, header: bool) -> Iterator[list[int]]:
         """Ids of the template's pieces and the contents in turn; the last piece is the template's."""
         # a template may look at messages[0] without asking whether there is one
         messages = messages or (Message("system", ""),)

@@ -46,9 +46,7 @@ class Lane:
     `session.run_with_iobinding` may run on different lanes at once; one lane is used by one thread at a time.
     """
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, slab: KvSlab, slot: int, vocabulary: int
-    ) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, slab: KvSlab, slot: int, vocabulary: int) -> None:
         self._session = session
         self._slab = slab  # what is bound is bound by address: keep it alive
         # own memory, bound once: the binding's own copies would include the whole cache

@@ -154,9 +154,7 @@ class OnnxLlmStream:
             slot, self._slot = self._slot, None
             self._llm.slab.give_back(slot)
 
-    def _decode(
-        self, turn: int, logits: NDArray[np.float32], sampling: Sampling
-    ) -> Generator[Step, None, _Answer]:
+    def _decode(self, turn: int, logits: NDArray[np.float32], sampling: Sampling) -> Generator[Step, None, _Answer]:
         sampler = Sampler(sampling)
         words = Detokeniser(self._llm.tokenizer)
         stop = StopText(sampling.stop)

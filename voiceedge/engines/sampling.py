@@ -23,10 +23,7 @@ class Sampler:
     def choose(self, logits: NDArray[np.float32]) -> int:
         """The next token by `logits`, shape [vocabulary], which are left as they are."""
         logits = self._penalised(logits)
-        if self._sampling.temperature <= 0:
-            token = int(logits.argmax())
-        else:
-            token = self._draw(logits)
+        token = int(logits.argmax()) if self._sampling.temperature <= 0 else self._draw(logits)
         self._chosen.add(token)
         return token
 
@@ -57,10 +54,7 @@ def nucleus(weights: NDArray[np.float32], share: float) -> NDArray[np.int64]:
     wanted = share * float(weights.sum(dtype=np.float64))
     count = min(FIRST_CANDIDATES, len(weights))
     while True:
-        if count < len(weights):
-            candidates = np.argpartition(weights, -count)[-count:]
-        else:
-            candidates = np.arange(len(weights))
+        candidates = np.argpartition(weights, len(weights) - count)[len(weights) - count :]
         candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
         sums = np.cumsum(weights[candidates], dtype=np.float64)
         if sums[-1] >= wanted or count == len(weights):

@@ -34,8 +34,8 @@ SHORTEST_WINDOW_S = 5.0
 """Below, the decoder repeats itself ("10 of clubs 10 of clubs …")."""
 SHORTEST_WINDOW_BRIEF_S = 8.0
 """The same for a word or two: of 57 such clips 12 (base) and 21 (tiny.en) looped at 5 s, 0 and 6 at 8 s."""
-SHORTEST_WINDOW_LOOPED_S = 15.0
-"""For a second try when it repeated itself all the same."""
+LOOPED_WINDOW_FACTOR = 2.0
+"""When it repeated itself all the same, it tries once more in a window so many times as long."""
 BRIEF_S = 2.0
 """Audible stretch up to which an utterance is a word or two."""
 LONGEST_AUDIO_S = WINDOW_S - TAIL_S
@@ -56,8 +56,11 @@ NO_SPEECH = 0.6
 MEAN_LOG_PROBABILITY = -1.0
 """Above the first and below the second nothing was said: openai/whisper's `no_speech_threshold` and
 `logprob_threshold`."""
+NO_SPEECH_LOOPED = 0.3
+"""Enough to believe the same when the decoder runs in circles even at the second try."""
 NO_SPEECH_ODDS = 2.0
-"""Nothing was said either when that is this many times as likely as the words are (mean token probability)."""
+"""Nothing was said either when that is this many times as likely as the words are (mean token probability).
+Requests have odds below 0.2, single words below 1.8 with a few exceptions, noise 1.2 to 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +126,21 @@ class Whisper:
             return Segment("", no_speech_probability=1.0)
         audible_s = (first / LISTENING_RATE_HZ, (last + 1) / LISTENING_RATE_HZ)
         brief = audible_s[1] - audible_s[0] <= BRIEF_S
-        heard = self._listen(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S, audible_s)
+        window = _pad(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S)
+        heard = self._listen(audio, window, audible_s)
         no_speech = heard.no_speech_probability
         if heard.looped:
-            heard = self._listen(audio, SHORTEST_WINDOW_LOOPED_S, audible_s)
+            longer_s = LOOPED_WINDOW_FACTOR * window.size / LISTENING_RATE_HZ
+            heard = self._listen(audio, _pad(audio, longer_s), audible_s)
             no_speech = max(no_speech, heard.no_speech_probability)
         text = self._vocabulary.decode(list(heard.tokens)).strip()
         if _is_nothing(text, no_speech, heard.mean_log_probability, looped=heard.looped):
             text = ""
         return Segment(text, heard.mean_log_probability, no_speech, heard.decoded)
 
-    def _listen(self, audio: PCM, shortest_s: float, audible_s: tuple[float, float]) -> _Heard:
-        """Encode and decode `audio` in a window of its own length and at least `shortest_s`."""
-        padded = _pad(audio, shortest_s)
-        mel = np.ascontiguousarray(log_mel(padded)[None])
+    def _listen(self, audio: PCM, window: PCM, audible_s: tuple[float, float]) -> _Heard:
+        """Encode `window`, which begins with `audio`, and decode what is in it."""
+        mel = np.ascontiguousarray(log_mel(window)[None])
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
         most_tokens = min(MOST_TOKENS, round(audio.size / LISTENING_RATE_HZ * TOKENS_A_SECOND) + TOKENS_TO_SPARE)
         (result,) = self._model.generate(
@@ -152,7 +156,7 @@ class Whisper:
         kept = len(tokens)
         words = [self._word(token) for token in tokens]
         if len(tokens) >= most_tokens or find_repeats(words) is not None:
-            starts_s = self._places(encoded, tokens, padded.size // HOP_SAMPLES)
+            starts_s = self._places(encoded, tokens, window.size // HOP_SAMPLES)
             kept = count_said(words, starts_s, audible_s)
         # the score is the mean over the tokens of a sum that also counts the end token
         mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
@@ -207,6 +211,7 @@ def _is_nothing(text: str, no_speech: float, mean_log_probability: float, *, loo
     """Whether `text` was made out of silence or noise."""
     return (
         not any(character.isalnum() for character in text)
-        or (no_speech > NO_SPEECH and (looped or mean_log_probability < MEAN_LOG_PROBABILITY))
+        or (no_speech > NO_SPEECH and mean_log_probability < MEAN_LOG_PROBABILITY)
+        or (no_speech > NO_SPEECH_LOOPED and looped)
         or no_speech > NO_SPEECH_ODDS * exp(mean_log_probability)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -42,13 +43,14 @@ class Sockets:
         if (refusal := _unserved(socket)) is not None:
             await socket.send_denial_response(refusal)
             return
-        try:
-            permit = self._admission.session()
-            with permit:
-                await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in _offered(socket) else None)
-                await self._converse(socket)
-        except Overloaded as error:
-            await socket.send_denial_response(_overloaded(error))
+        with ExitStack() as place:
+            try:
+                place.enter_context(self._admission.session())
+            except Overloaded as error:
+                await socket.send_denial_response(_overloaded(error))
+                return
+            await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in _offered(socket) else None)
+            await self._converse(socket)
 
     async def drain(self, patience_s: float) -> None:
         """Let the running answers come to their end, but not for ever, then close every socket with 1001."""

@@ -100,11 +100,14 @@ class Compute:
         closed = loop.create_future()
 
         def finish(_: Future[Any]) -> None:
-            close()
+            try:
+                close()
+            except Exception:
+                log.exception("An engine's generator could not be closed.")
             loop.call_soon_threadsafe(_resolve, closed)
 
         step.add_done_callback(finish)
-        await closed
+        await _until(closed)
 
     def close(self) -> None:
         """Stop the threads once their steps in flight are done; what waits is cancelled."""
@@ -156,6 +159,18 @@ class Compute:
 
 def _nothing() -> None:
     """Iterators that are not generators have nothing to close."""
+
+
+async def _until(done: asyncio.Future[None]) -> None:
+    """Wait to the end even when cancelled meanwhile, and be cancelled then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -47,6 +47,8 @@ class Outbox:
         self._entries: deque[_Entry] = deque()
         self._audio_s = 0.0
         self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -76,6 +78,10 @@ class Outbox:
         self._audio_s = sum(entry.audio_s for entry in kept)
         self._room.set()
 
+    async def flushed(self) -> None:
+        """Wait until everything that was queued has been handed to the socket."""
+        await self._empty.wait()
+
     def close(self) -> None:
         """Let `drain` return once everything has been sent."""
         self._closed = True
@@ -93,6 +99,7 @@ class Outbox:
                 self._audio_s -= entry.audio_s
                 self._room.set()
                 await self._hand_over(entry, send)
+            self._empty.set()
             if self._closed:
                 return
             self._ready.clear()
@@ -114,4 +121,5 @@ class Outbox:
         if len(self._entries) >= MAX_EVENTS:
             raise SlowReader(f"{MAX_EVENTS} events wait to be read.")
         self._entries.append(entry)
+        self._empty.clear()
         self._ready.set()

@@ -105,8 +105,9 @@ class Session:
             self._answering.close()
 
     async def finish(self) -> None:
-        """Let the running answer come to its end (a node that drains)."""
+        """Let the running answer come to its end and go out (a node that drains)."""
         await self._answering.wait()
+        await self._outbox.flushed()
 
     def _hang_up(self) -> None:
         if self._guard is not None:
@@ -241,6 +242,7 @@ class Session:
             transcription=self.config.transcription is not None,
             commit_empty=False,
         )
+        self._answering.heard(utterance)
         if detection is not None and not detection.create_response:
             self._happened(Event.TURN_KEPT)
         else:

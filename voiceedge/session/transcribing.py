@@ -74,6 +74,7 @@ class Transcribing:
         return resample(form.decoder().decode(data), form.rate_hz, LISTENING_RATE_HZ)
 
     def _start(self, utterance: Utterance, item: Item, *, committed: bool, transcription: bool) -> None:
+        utterance.words.add_done_callback(_seen)
         work = self._run(utterance, item, self._last, committed=committed, transcription=transcription)
         self._last = self._spawn(work, "transcribe")
 
@@ -136,3 +137,9 @@ class Transcribing:
                 item_id=utterance.item_id, transcript=words, usage=DurationUsage(seconds=round(seconds, 3))
             )
         )
+
+
+def _seen(words: asyncio.Future[str]) -> None:
+    """Nobody has to ask for the words: a failure has been told to the client already."""
+    if not words.cancelled():
+        words.exception()

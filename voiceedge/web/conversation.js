@@ -3,9 +3,10 @@
 // The wire is OpenAI's Realtime protocol; `?trace=1` adds one event of our own, `voiceedge.turn`.
 
 const RATE_HZ = 24_000; // of audio/pcm, in both directions: 16 bit, little-endian, mono
-const LEAD_S = 0.02; // from scheduling to sounding, where nothing plays yet: longer than the browser needs to start a sound
-const MAX_UNSENT_BYTES = 256 * 1024; // 4 s of audio; full: the microphone's chunk is dropped, as nobody answers old audio
-const REALTIME = "../v1/realtime?trace=1&model=voiceedge"; // beside this module's folder, also behind a proxy's prefix
+const LEAD_S = 0.02; // before the first sound of a stretch: what is scheduled for this very moment would begin late
+const MAX_UNSENT_BYTES = 256 * 1024; // 4 s of audio; full: what the microphone hears is dropped, old audio helps nobody
+const REALTIME = "../v1/realtime?trace=1&model=voiceedge"; // relative to this module: works behind a proxy's prefix too
+const READINESS = "../readyz";
 
 /** What went wrong, in words for the person who talks: what happened, and what to do. */
 class Trouble extends Error {}
@@ -13,9 +14,16 @@ class Trouble extends Error {}
 /**
  * One conversation, from start to stop; the next one is a new object.
  *
- * The listener is told with: state(word), level(rms), userSays(itemId, text), agentSays(itemId, heard, unheard,
- * isInterrupted), turn(trace), trouble(words), ended(words or undefined). An empty text from the user takes the caption
- * back. The state is one of connecting, listening, hearing, thinking, speaking, ended.
+ * What happens is told to a listener, an object with these methods:
+ *   state(name)                                 connecting, listening, hearing, thinking, speaking or ended
+ *   level(rms)                                  of the microphone, 0 to 1, fifty times a second
+ *   userSpeaks(itemId)                          somebody has begun to speak
+ *   userSays(itemId, text)                      all they have said so far; empty: there were no words in it
+ *   agentSays(itemId, text)                     all that is being answered so far
+ *   agentInterrupted(itemId, heard, unheard)    the same text, cut at what was heard
+ *   turn(trace)                                 the event voiceedge.turn
+ *   trouble(words)                              something failed, the conversation goes on
+ *   ended(words)                                the conversation is over; words say why, unless somebody stopped it
  */
 export class Conversation {
   #listener;
@@ -24,7 +32,7 @@ export class Conversation {
   #socket;
   #speaker;
   #answer; // the answer that may be heard now; whatever arrives for another one is dropped
-  #said = new Map(); // item → what the user has said so far
+  #transcripts = new Map(); // item → what the user has said so far
   #truncations = [];
 
   constructor(listener) {
@@ -43,6 +51,10 @@ export class Conversation {
 
   stop() {
     this.#end();
+  }
+
+  get hasEnded() {
+    return this.#state === "ended";
   }
 
   /** What tests and curious people look at. */
@@ -77,7 +89,10 @@ export class Conversation {
   /** Close `part` with the conversation; at once, if that has ended while the part was being opened. */
   #keep(part) {
     this.#kept.push(part);
-    if (this.#state === "ended") this.#close();
+    if (this.hasEnded) {
+      this.#close();
+      throw new Trouble("It was stopped before it had begun.");
+    }
     return part;
   }
 
@@ -86,7 +101,7 @@ export class Conversation {
   }
 
   #end(words) {
-    if (this.#state === "ended") return;
+    if (this.hasEnded) return;
     this.#interrupt();
     this.#enter("ended");
     this.#close();
@@ -94,7 +109,7 @@ export class Conversation {
   }
 
   #enter(state) {
-    if (this.#state === state || this.#state === "ended") return;
+    if (this.#state === state || this.hasEnded) return;
     this.#state = state;
     this.#listener.state(state);
   }
@@ -102,6 +117,7 @@ export class Conversation {
   // ── to the node ─────────────────────────────────────────────────────────────────────────────────────────
 
   #hear(pcm, rms) {
+    if (this.hasEnded) return;
     this.#listener.level(rms);
     if (this.#isConnected && this.#socket.bufferedAmount < MAX_UNSENT_BYTES) {
       this.#send({ type: "input_audio_buffer.append", audio: toBase64(pcm) });
@@ -119,15 +135,16 @@ export class Conversation {
   // ── from the node ───────────────────────────────────────────────────────────────────────────────────────
 
   #receive(event) {
+    if (this.hasEnded) return;
     switch (event.type) {
       case "input_audio_buffer.speech_started":
         this.#interrupt();
         this.#enter("hearing");
-        return this.#userSays(event.item_id, "…");
+        return this.#listener.userSpeaks(event.item_id);
       case "input_audio_buffer.speech_stopped":
         return this.#enter("thinking");
       case "conversation.item.input_audio_transcription.delta":
-        return this.#userSays(event.item_id, (this.#said.get(event.item_id) ?? "") + event.delta);
+        return this.#userSays(event.item_id, event.delta);
       case "conversation.item.input_audio_transcription.completed":
         return this.#transcribed(event.item_id, event.transcript);
       case "conversation.item.input_audio_transcription.failed":
@@ -152,12 +169,13 @@ export class Conversation {
   }
 
   #userSays(itemId, text) {
-    if (text !== "…") this.#said.set(itemId, text);
-    this.#listener.userSays(itemId, text);
+    this.#transcripts.set(itemId, (this.#transcripts.get(itemId) ?? "") + text);
+    this.#listener.userSays(itemId, this.#transcripts.get(itemId));
   }
 
+  /** Show the whole transcript, which replaces what was pieced together. */
   #transcribed(itemId, text) {
-    this.#said.delete(itemId); // what is completed replaces what was pieced together
+    this.#transcripts.delete(itemId);
     this.#listener.userSays(itemId, text.trim());
     if (!text.trim() && this.#state === "thinking") this.#enter("listening"); // no words: there will be no answer
   }
@@ -165,7 +183,7 @@ export class Conversation {
   #agentSays(itemId, text) {
     if (this.#answer?.itemId !== itemId) return;
     this.#answer.say(text);
-    this.#listener.agentSays(itemId, this.#answer.text, "", false);
+    this.#listener.agentSays(itemId, this.#answer.text);
   }
 
   #play(itemId, samples) {
@@ -205,7 +223,7 @@ export class Conversation {
       });
     }
     this.#truncations.push({ itemId: answer.itemId, heardMs, audioMs: answer.audioMs });
-    this.#listener.agentSays(answer.itemId, ...answer.cutAt(heardMs), true);
+    if (answer.text) this.#listener.agentInterrupted(answer.itemId, ...answer.cutAt(heardMs));
   }
 }
 
@@ -240,8 +258,8 @@ class Answer {
     let length = 0;
     for (const [index, { text, beginMs }] of this.#clauses.entries()) {
       const endMs = this.#clauses[index + 1]?.beginMs ?? this.audioMs;
-      if (heardMs < endMs) {
-        const share = Math.max(0, heardMs - beginMs) / (endMs - beginMs);
+      const share = heardMs > beginMs ? (heardMs - beginMs) / (endMs - beginMs) : 0;
+      if (share < 1) {
         length += text.lastIndexOf(" ", Math.round(share * text.length)) + 1; // whole words only
         break;
       }
@@ -300,7 +318,8 @@ class Speaker {
   }
 
   heardMs(itemId) {
-    return Math.round(this.#heardSamples(this.#stretches.filter((stretch) => stretch.itemId === itemId)) / (RATE_HZ / 1000));
+    const ofItem = this.#stretches.filter((stretch) => stretch.itemId === itemId);
+    return Math.round((this.#heardSamples(ofItem) * 1000) / RATE_HZ);
   }
 
   get playedSeconds() {
@@ -346,9 +365,10 @@ class Microphone {
   /** Call `onChunk(bytes, rms)` until closed; `onLost()` when the microphone goes away by itself. */
   async listen(context, onChunk, onLost) {
     this.#stream.getTracks().forEach((track) => track.addEventListener("ended", onLost));
-    const source = await this.#source(context);
+    const source = this.#source(context);
     await source.context.audioWorklet.addModule(new URL("microphone.worklet.js", import.meta.url));
-    const chunks = new AudioWorkletNode(source.context, "chunks", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    const mono = { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" };
+    const chunks = new AudioWorkletNode(source.context, "chunks", mono);
     chunks.port.onmessage = ({ data }) => onChunk(new Uint8Array(data.pcm), data.rms);
     source.connect(chunks);
   }
@@ -411,13 +431,13 @@ function connect(url) {
 async function whyRefused() {
   let node;
   try {
-    node = await (await fetch(new URL("../readyz", import.meta.url), { cache: "no-store" })).json();
+    node = await (await fetch(new URL(READINESS, import.meta.url), { cache: "no-store" })).json();
   } catch {
     return "The server cannot be reached. See whether it is still running, then start again.";
   }
   if (node.status === "draining") return "The server is shutting down. Start again when it is back.";
   if (node.sessions >= node.max_sessions) {
-    return `All ${node.max_sessions} conversations of this server are taken. Start again when somebody has finished.`;
+    return `The server is full: it holds ${node.sessions} of ${node.max_sessions} conversations. Start again in a while.`;
   }
   return "The server did not accept the connection. Start again; if that does not help, its log says why.";
 }

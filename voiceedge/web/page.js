@@ -3,11 +3,11 @@
 import { Conversation } from "./conversation.js";
 
 const STATES = {
-  connecting: "connecting …",
-  listening: "listening",
-  hearing: "hearing you",
-  thinking: "thinking",
-  speaking: "speaking",
+  connecting: "Connecting …",
+  listening: "Listening",
+  hearing: "Hearing you",
+  thinking: "Thinking",
+  speaking: "Speaking",
   ended: "",
 };
 // segments of the critical path, in its order: trace.py
@@ -32,21 +32,26 @@ let conversation;
 const listener = {
   state(state) {
     document.body.dataset.state = state;
+    if (state === "hearing") part("trouble").textContent = ""; // they have gone on
     part("state").textContent = STATES[state];
   },
   level(rms) {
     const level = 1 - Math.max(QUIETEST_DB, 20 * Math.log10(rms + 1e-9)) / QUIETEST_DB;
     part("level").style.transform = `scaleX(${level.toFixed(2)})`;
   },
-  userSays(itemId, text) {
-    if (text) caption(itemId, "user").replaceChildren(text === "…" ? quiet("listening …") : text);
-    else document.getElementById(itemId)?.remove();
+  userSpeaks(itemId) {
+    caption(itemId, "user").replaceChildren(element("span", "quiet", "listening …"));
   },
-  agentSays(itemId, heard, unheard, isInterrupted) {
-    const words = [heard];
-    if (unheard) words.push(quiet(unheard));
-    if (isInterrupted) words.push(interruption());
-    caption(itemId, "agent").replaceChildren(...words);
+  userSays(itemId, text) {
+    if (text) caption(itemId, "user").replaceChildren(text);
+    else part(itemId)?.remove();
+  },
+  agentSays(itemId, text) {
+    caption(itemId, "agent").replaceChildren(text);
+  },
+  agentInterrupted(itemId, heard, unheard) {
+    const mark = element("small", "interruption", "interrupted");
+    caption(itemId, "agent").replaceChildren(heard, element("span", "quiet", unheard), " ", mark);
   },
   turn(trace) {
     if (trace.total_ms !== null) showTurn(trace);
@@ -62,7 +67,7 @@ const listener = {
 };
 
 button.addEventListener("click", () => {
-  if (document.body.dataset.state !== "idle" && document.body.dataset.state !== "ended") {
+  if (conversation && !conversation.hasEnded) {
     conversation.stop();
     return;
   }
@@ -76,22 +81,13 @@ button.addEventListener("click", () => {
 
 /** The words of an item's caption, which is made where there is none yet. */
 function caption(itemId, who) {
-  let entry = document.getElementById(itemId);
+  let entry = part(itemId);
   if (!entry) {
     entry = part(`${who}-caption`).content.firstElementChild.cloneNode(true);
     entry.id = itemId;
     log.append(entry);
   }
-  entry.scrollIntoView({ block: "nearest" });
   return entry.querySelector("p");
-}
-
-function quiet(text) {
-  return element("span", "quiet", text);
-}
-
-function interruption() {
-  return element("small", "interruption", "interrupted");
 }
 
 /** Show a turn's critical path as a bar, and beneath it every segment with its milliseconds. */
@@ -110,9 +106,14 @@ function stretch({ segment, ms }) {
 }
 
 function legendEntry({ segment, ms }) {
-  const entry = element("li", segment);
-  const time = element("b", "", ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
-  entry.append(element("i", segment), element("span", "name", segment), time, element("span", "meaning", SEGMENTS[segment]));
+  const entry = element("li", "");
+  const parts = [
+    element("i", segment),
+    element("span", "name", segment),
+    element("b", "", `${ms.toFixed(ms < 10 ? 1 : 0)} ms`),
+    element("span", "meaning", SEGMENTS[segment]),
+  ];
+  entry.append(...parts);
   return entry;
 }
 

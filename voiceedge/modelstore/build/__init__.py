@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 
+from voiceedge.errors import ConfigError
 from voiceedge.modelstore.build.external import WeightFile
 from voiceedge.modelstore.build.graph import DecoderGraph
 from voiceedge.modelstore.build.source import Source
@@ -18,7 +19,7 @@ from voiceedge.modelstore.build.words import write_tokenizer
 
 __all__ = ["BUILDER_VERSION", "build_llm"]
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 """Raised whenever the same GGUF would give another folder; part of the cache key."""
 
 
@@ -59,6 +60,9 @@ def _settings(source: Source) -> dict[str, object]:
     end = source.field("tokenizer.ggml.eos_token_id")
     stops = {end, *(i for i, word in enumerate(words) if word in ("<|im_end|>", "<|endoftext|>"))}
     begin = source.field("tokenizer.ggml.bos_token_id")
+    template = source.field("tokenizer.chat_template")
+    if template is None:
+        raise ConfigError(f"{source.path} has no chat template: it is not a model that converses")
     return {
         "builder_version": BUILDER_VERSION,
         "name": source.field("general.name", ""),
@@ -70,10 +74,8 @@ def _settings(source: Source) -> dict[str, object]:
         "context_tokens": shape.context_tokens,
         "begin_token": begin if source.field("tokenizer.ggml.add_bos_token", False) else None,
         "stop_tokens": sorted(int(token) for token in stops if token is not None),
-        "chat_template": source.field("tokenizer.chat_template"),
+        "chat_template": template,
         "template_words": {
-            name: words[index]
-            for name, index in (("bos_token", begin), ("eos_token", end))
-            if index is not None
+            name: words[index] for name, index in (("bos_token", begin), ("eos_token", end)) if index is not None
         },
     }

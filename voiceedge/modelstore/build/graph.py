@@ -18,7 +18,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from voiceedge.modelstore.build import quantise
 from voiceedge.modelstore.build.external import WeightFile
-from voiceedge.modelstore.build.source import Architecture, Float32, Source
+from voiceedge.modelstore.build.source import Float32, Source
 
 CONTRIB = "com.microsoft"
 ROTARY_POSITIONS = 8192
@@ -57,8 +57,8 @@ class DecoderGraph:
             return self._node("Gather", [name, "input_ids"], "embedded")
         # Rows are gathered as 8-bit blocks and expanded: the table stays a mapped file of which only the rows
         # that were looked up are ever resident.
-        self._write_blocks(name, (quantise.eight_bits(run) for run in self._source.blocks_of_rows(name)))
-        self._weights.write("zero_point", np.array(128, np.float32))
+        self._write_blocks(name, (quantise.symmetric(run) for run in self._source.blocks_of_rows(name)))
+        self._weights.write("zero_point", np.array(quantise.MIDDLE, np.float32))
         self._weights.write("hidden_shape", np.array([0, 0, self._shape.hidden], np.int64))
         self._weights.write("last_axis", np.array([3], np.int64))
         codes = self._node("Gather", [f"{name}.codes", "input_ids"], "embedded.codes")
@@ -74,7 +74,9 @@ class DecoderGraph:
         shape = self._shape
         block = f"blk.{layer}"
         normed, residual = self._norm(f"{block}.attn_norm.weight", hidden, skip)
-        packed = self._project(f"{block}.attn_qkv", *self._query_key_value(block), normed)
+        weight, bias = self._query_key_value(block)
+        ranged = self._source.is_ranged(f"{block}.attn_q.weight")
+        packed = self._project(f"{block}.attn_qkv", weight, bias, normed, ranged=ranged)
         attended = self._node(
             "GroupQueryAttention",
             [
@@ -115,10 +117,8 @@ class DecoderGraph:
             self._weights.alias(f"{head}.codes", "output.codes")
             self._weights.alias(f"{head}.scales", "output.scales")
         else:
-            self._write_blocks("output", (quantise.eight_bits(run) for run in self._source.blocks_of_rows(head)))
-        self._quantised_matmul(
-            "output", 8, self._shape.hidden, self._shape.vocabulary, normed, "logits", zero_points=False
-        )
+            self._write_blocks("output", (quantise.symmetric(run) for run in self._source.blocks_of_rows(head)))
+        self._quantised_matmul("output", (self._shape.hidden, self._shape.vocabulary), normed, "logits")
 
     def _query_key_value(self, block: str) -> tuple[Float32, Float32 | None]:
         """The three projections as one weight [q + k + v, hidden] and, where the family has it, one bias."""
@@ -152,31 +152,21 @@ class DecoderGraph:
         return normed, total
 
     def _matmul(self, name: str, hidden: str) -> str:
-        return self._project(name, self._source.matrix(name), None, hidden)
+        return self._project(name, self._source.matrix(name), None, hidden, ranged=self._source.is_ranged(name))
 
-    def _project(self, name: str, weight: Float32, bias: Float32 | None, hidden: str) -> str:
+    def _project(self, name: str, weight: Float32, bias: Float32 | None, hidden: str, *, ranged: bool) -> str:
         """`hidden` times the transpose of `weight` [out, in], plus `bias`."""
         output = f"{name}.out"
         if not self._quantised:
             return self._float_matmul(name, weight, bias, hidden, output)
-        blocks = {4: quantise.four_bits, 8: quantise.eight_bits, 9: quantise.eight_bits_ranged}[_bits(name)](weight)
+        blocks = quantise.ranged(weight) if ranged else quantise.symmetric(weight)
         self._write_blocks(name, [blocks])
         if bias is not None:
             self._weights.write(f"{name}.bias", bias)
-        return self._quantised_matmul(
-            name,
-            blocks.bits,
-            weight.shape[1],
-            weight.shape[0],
-            hidden,
-            output,
-            zero_points=blocks.zero_points is not None,
-            bias=bias is not None,
-        )
+        features = (weight.shape[1], weight.shape[0])
+        return self._quantised_matmul(name, features, hidden, output, ranged=ranged, bias=bias is not None)
 
-    def _float_matmul(
-        self, name: str, weight: Float32, bias: Float32 | None, hidden: str, output: str
-    ) -> str:
+    def _float_matmul(self, name: str, weight: Float32, bias: Float32 | None, hidden: str, output: str) -> str:
         self._weights.write(f"{name}.transposed", np.ascontiguousarray(weight.T))
         if bias is None:
             return self._node("MatMul", [hidden, f"{name}.transposed"], output)
@@ -187,26 +177,26 @@ class DecoderGraph:
     def _quantised_matmul(
         self,
         name: str,
-        bits: int,
-        features_in: int,
-        features_out: int,
+        features: tuple[int, int],
         hidden: str,
         output: str,
         *,
-        zero_points: bool,
+        ranged: bool = False,
         bias: bool = False,
     ) -> str:
+        """Product with blocks that are already written; `features` are those going in and coming out."""
         inputs = [hidden, f"{name}.codes", f"{name}.scales"]
-        inputs.append(f"{name}.zero_points" if zero_points else "")
-        inputs += ["", f"{name}.bias"] if bias else []
+        optional = [f"{name}.zero_points" if ranged else "", "", f"{name}.bias" if bias else ""]
+        while optional and not optional[-1]:
+            optional.pop()
         return self._node(
             "MatMulNBits",
-            inputs if any(inputs[3:]) else inputs[:3],
+            inputs + optional,
             output,
             domain=CONTRIB,
-            K=features_in,
-            N=features_out,
-            bits=bits,
+            K=features[0],
+            N=features[1],
+            bits=quantise.BITS,
             block_size=quantise.BLOCK,
             accuracy_level=INT8_ACCURACY,
         )
@@ -233,7 +223,7 @@ class DecoderGraph:
 
     def _model(self) -> ModelProto:
         shape = self._shape
-        cache = ["batch", shape.kv_heads, "capacity", shape.head_dim]
+        cache: list[str | int | None] = ["batch", shape.kv_heads, "capacity", shape.head_dim]
         names = [f"{kind}_{layer}" for layer in range(shape.layers) for kind in ("key", "value")]
         inputs = [
             helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "new"]),
@@ -253,10 +243,6 @@ class DecoderGraph:
 
 
 def _halves_order(heads: int, head_dim: int) -> NDArray[np.int64]:
-    """Row order that undoes llama.cpp's: pairs (0,1), (2,3) … of a head back to halves (0,d/2), (1,d/2+1) …"""
+    """Row order that undoes llama.cpp's: pairs (0,1), (2,3) … of a head back to halves (0,d/2), (1,d/2+1)."""
     rows = np.arange(heads * head_dim).reshape(heads, head_dim // 2, 2)
     return rows.swapaxes(1, 2).reshape(-1)
-
-
-def _bits(name: str) -> int:
-    return 4

@@ -16,6 +16,9 @@ from voiceedge.errors import ConfigError
 FAMILIES = ("llama", "qwen2")
 """Values of `general.architecture` that the graph is known to be right for."""
 
+RANGED_TYPES = ("Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K")
+"""GGUF types whose blocks have a minimum beside their scale; the others lie evenly about zero."""
+
 Float32 = NDArray[np.float32]
 
 
@@ -63,6 +66,10 @@ class Source:
         """Output features of the weight `name`."""
         return int(self._tensor(name).shape[-1])
 
+    def is_ranged(self, name: str) -> bool:
+        """Whether the blocks of the weight `name` have a range of their own, not one about zero."""
+        return self._tensor(name).tensor_type.name in RANGED_TYPES
+
     def vector(self, name: str) -> Float32:
         """A one-dimensional tensor, float32."""
         tensor = self._tensor(name)
@@ -88,9 +95,7 @@ class Source:
     def _read_architecture(self) -> Architecture:
         family = self.field("general.architecture")
         if family not in FAMILIES:
-            raise ConfigError(
-                f"{self.path} is of the family {family!r}; only {', '.join(FAMILIES)} can be built"
-            )
+            raise ConfigError(f"{self.path} is of the family {family!r}; only {', '.join(FAMILIES)} can be built")
         if self.field(f"{family}.rope.scaling.type", "none") != "none" or self.has("rope_freqs.weight"):
             raise ConfigError(f"{self.path} scales its rotary embedding, which cannot be built yet")
         heads = int(self.field(f"{family}.attention.head_count"))

@@ -1,0 +1,302 @@
+import asyncio
+import threading
+from contextlib import aclosing
+from functools import partial
+
+import pytest
+
+from voiceedge.errors import ContextFull, EngineFailed, Overloaded
+from voiceedge.session import compute as compute_module
+from voiceedge.session.compute import Compute
+from voiceedge.trace import TurnTrace
+
+LONG_S = 10.0
+"""Only a failing test waits for it."""
+
+
+class Gate:
+    """A step that goes on when it is told to."""
+
+    def __init__(self):
+        self._entered = threading.Event()
+        self._opened = threading.Event()
+
+    def __call__(self):
+        self._entered.set()
+        assert self._opened.wait(LONG_S)
+        return "passed"
+
+    async def entered(self):
+        """Wait until a thread stands in the gate."""
+        assert await asyncio.to_thread(self._entered.wait, LONG_S)
+
+    def open(self):
+        self._opened.set()
+
+
+class Steps:
+    """A generator that yields what it is given, runs what can be run, and knows how it ended."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+        self.is_closed = False
+
+    def __call__(self):
+        try:
+            for step in self.steps:
+                yield step() if callable(step) else step
+        finally:
+            self.is_closed = True
+
+
+@pytest.fixture
+def compute():
+    one = Compute(1)
+    yield one
+    one.close()
+
+
+def at_once():
+    return 0.0
+
+
+async def consume(compute, steps, got, deadline=at_once):
+    async with aclosing(compute.stream(steps, deadline=deadline)) as stream:
+        async for item in stream:
+            got.append(item)
+
+
+async def settle():
+    """Let everything run that can run without waiting."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def block(compute, gate):
+    """Keep the only worker busy until the gate opens."""
+    task = asyncio.create_task(compute.run(gate, deadline=0.0))
+    await gate.entered()
+    return task
+
+
+# ── single steps ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_step_runs_on_a_thread_of_its_own_and_returns_its_result(compute):
+    thread = await compute.run(threading.current_thread, deadline=0.0)
+    assert thread.name == "compute-0"
+
+
+async def test_the_earliest_deadline_goes_first_and_equals_in_the_order_they_came(compute):
+    gate, order = Gate(), []
+    blocked = await block(compute, gate)
+    urgencies = [(3.0, "c"), (1.0, "a"), (2.0, "b"), (1.0, "a2")]
+    tasks = [asyncio.create_task(compute.run(partial(order.append, name), deadline=at)) for at, name in urgencies]
+    await settle()
+    assert compute.waiting == 4
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert order == ["a", "a2", "b", "c"]
+    assert compute.waiting == 0
+
+
+async def test_whatever_an_engine_raises_is_an_engine_failure_and_the_thread_goes_on(compute):
+    with pytest.raises(EngineFailed, match="division by zero") as raised:
+        await compute.run(lambda: 1 / 0, deadline=0.0)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert await compute.run(lambda: "alive", deadline=0.0) == "alive"
+
+
+async def test_an_error_of_our_own_passes_as_it_is(compute):
+    error = ContextFull("full")
+
+    def fail():
+        raise error
+
+    with pytest.raises(ContextFull) as raised:
+        await compute.run(fail, deadline=0.0)
+    assert raised.value is error
+
+
+async def test_a_step_that_is_cancelled_before_it_starts_never_runs(compute):
+    gate, ran = Gate(), []
+    blocked = await block(compute, gate)
+    task = asyncio.create_task(compute.run(partial(ran.append, 1), deadline=0.0))
+    await settle()
+    task.cancel()
+    await settle()
+    gate.open()
+    assert await blocked == "passed"
+    await compute.run(lambda: None, deadline=9.0)  # everything before it has been passed over
+    assert task.cancelled()
+    assert ran == []
+
+
+async def test_a_step_that_is_cancelled_while_it_runs_is_dropped_and_the_next_one_runs(compute):
+    gate = Gate()
+    task = await block(compute, gate)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.open()
+    assert await compute.run(lambda: "next", deadline=0.0) == "next"
+
+
+async def test_more_work_than_may_wait_is_refused(compute, monkeypatch):
+    monkeypatch.setattr(compute_module, "MAX_WAITING", 1)
+    gate = Gate()
+    blocked = await block(compute, gate)
+    waiting = asyncio.create_task(compute.run(lambda: "waited", deadline=0.0))
+    await settle()
+    with pytest.raises(Overloaded):
+        await compute.run(lambda: None, deadline=0.0)
+    gate.open()
+    assert await asyncio.gather(blocked, waiting) == ["passed", "waited"]
+
+
+async def test_the_trace_knows_how_long_a_step_stood_in_the_queue(compute):
+    gate, trace = Gate(), TurnTrace(1, 0.0)
+    blocked = await block(compute, gate)
+    task = asyncio.create_task(compute.run(lambda: None, deadline=0.0, trace=trace))
+    await settle()
+    before_open = trace.clock()
+    gate.open()
+    await asyncio.gather(blocked, task)
+    ((asked, started),) = trace.waits
+    assert asked <= before_open <= started
+
+
+# ── streams ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_stream_yields_every_item_and_asks_for_the_deadline_of_each(compute):
+    asked, got, steps = [], [], Steps("a", None, "c")
+
+    def deadline():
+        asked.append(1)
+        return 0.0
+
+    await consume(compute, steps, got, deadline)
+    assert got == ["a", None, "c"]
+    assert len(asked) == 4  # the last step finds the end
+    assert steps.is_closed
+
+
+async def test_two_streams_take_turns(compute):
+    gate, order = Gate(), []
+    blocked = await block(compute, gate)
+    tasks = [
+        asyncio.create_task(consume(compute, Steps(*(partial(order.append, name) for _ in range(3))), []))
+        for name in "ab"
+    ]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert order == ["a", "b", "a", "b", "a", "b"]
+
+
+async def test_a_more_urgent_stream_overtakes_between_two_steps(compute):
+    gate, order = Gate(), []
+    idle = Steps(gate, partial(order.append, "idle"))
+    slow = asyncio.create_task(consume(compute, idle, [], lambda: 9.0))
+    await gate.entered()
+    fast = asyncio.create_task(consume(compute, Steps(partial(order.append, "urgent")), []))
+    await settle()
+    gate.open()
+    await asyncio.gather(slow, fast)
+    assert order == ["urgent", "idle"]
+
+
+async def test_a_failing_step_ends_its_stream_only(compute):
+    got = []
+    with pytest.raises(EngineFailed):
+        await consume(compute, Steps("a", lambda: 1 / 0), got)
+    assert got == ["a"]
+    await consume(compute, Steps("b"), got)
+    assert got == ["a", "b"]
+
+
+async def test_a_stream_that_is_left_early_is_closed_on_the_way_out(compute):
+    steps = Steps("a", "b")
+    async with aclosing(compute.stream(steps, deadline=at_once)) as stream:
+        async for _ in stream:
+            break
+    assert steps.is_closed
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_stream_that_is_cancelled_ends_behind_the_step_in_flight_however_often_it_is_told(compute, times):
+    gate, got = Gate(), []
+    steps = Steps("a", gate, "never")
+    task = asyncio.create_task(consume(compute, steps, got))
+    await gate.entered()
+    for _ in range(times):
+        task.cancel()
+        await settle()
+        assert not task.done()  # the engine's stream is not free yet
+        assert not steps.is_closed
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps.is_closed
+    assert got == ["a"]
+
+
+async def test_a_stream_that_is_cancelled_while_it_waits_is_closed_at_once(compute):
+    gate, got, steps = Gate(), [], Steps("a", "b")
+    async with aclosing(compute.stream(steps, deadline=at_once)) as stream:
+        got.append(await anext(stream))
+        blocked = await block(compute, gate)
+        step = asyncio.create_task(anext(stream))
+        await settle()
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+        assert steps.is_closed
+    gate.open()
+    await blocked
+    assert got == ["a"]
+
+
+async def test_a_stream_whose_closing_fails_is_left_all_the_same(compute):
+    gate = Gate()
+
+    def steps():
+        try:
+            yield gate()
+        finally:
+            raise ValueError("cannot even close")
+
+    task = asyncio.create_task(consume(compute, steps, []))
+    await gate.entered()
+    task.cancel()
+    await settle()
+    gate.open()
+    async with asyncio.timeout(LONG_S):
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_an_iterator_that_cannot_be_closed_is_streamed_too(compute):
+    got = []
+    await consume(compute, lambda: iter("ab"), got)
+    assert got == ["a", "b"]
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_closing_lets_the_step_in_flight_finish_and_cancels_what_waits():
+    compute, gate, ran = Compute(1), Gate(), []
+    running = await block(compute, gate)
+    waiting = asyncio.create_task(compute.run(partial(ran.append, 1), deadline=0.0))
+    await settle()
+    closing = asyncio.create_task(asyncio.to_thread(compute.close))
+    await asyncio.wait([waiting])
+    gate.open()
+    await closing
+    assert waiting.cancelled()
+    assert await running == "passed"
+    assert ran == []
+    with pytest.raises(EngineFailed, match="shutting down"):
+        await compute.run(lambda: None, deadline=0.0)

@@ -1,0 +1,192 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voiceedge.audio.codec import codec
+from voiceedge.audio.pcm import to_pcm16
+from voiceedge.conversation.endpoint import Ended, EndpointSettings, Paused, Started
+from voiceedge.engines.fake import FakeVad
+from voiceedge.session.hear import KEPT_S, Hearing, milliseconds
+
+PATIENT = settings(deadline=None)  # a busy machine is no failure
+PCM24 = "audio/pcm"
+STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100)
+LOOKAHEAD = 32
+"""16 kHz samples that the resampler holds back."""
+
+
+class Inline:
+    """Runs a step where it is asked for."""
+
+    async def run(self, work, *, deadline, trace=None):
+        return work()
+
+
+class Clock:
+    """Stands until it is set."""
+
+    def __init__(self, at=50.0):
+        self.at = at
+
+    def __call__(self):
+        return self.at
+
+
+def hearing(wire_format=PCM24, endpoint=STATED, clock=None):
+    heard = Hearing(FakeVad(), Inline(), wire_format, clock or Clock())
+    heard.set_endpoint(endpoint)
+    return heard
+
+
+def append(heard, data, *, agent_audible=False):
+    """What one message of wire audio decides. Nothing in it waits, so no loop is needed."""
+
+    async def collect():
+        return [decision async for decision in heard.listen(heard.decode(data), agent_audible=agent_audible)]
+
+    try:
+        collect().send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("something waited")
+
+
+def sound(pattern, rate_hz=24_000):
+    """Wire-ready samples: 100 ms a letter, a tone for V and silence for anything else."""
+    step = rate_hz // 10
+    tone = (np.sin(np.arange(step) * 2 * np.pi * 500 / rate_hz) * 0.3).astype(np.float32)
+    return np.concatenate([tone if letter == "V" else np.zeros(step, np.float32) for letter in pattern])
+
+
+def pcm(pattern):
+    return to_pcm16(sound(pattern))
+
+
+def g711(pattern):
+    return codec("audio/pcmu").encode(sound(pattern, 8000))
+
+
+def test_speech_is_found_where_it_is():
+    started, ended = append(hearing(), pcm("...VVVV....."))
+    assert milliseconds(started.start) == pytest.approx(200, abs=33)  # 300 less the padding, to the frame
+    assert milliseconds(ended.last_voiced) == pytest.approx(700, abs=33)
+    assert milliseconds(ended.end - ended.last_voiced) == pytest.approx(300, abs=33)
+
+
+def test_silence_decides_nothing():
+    assert append(hearing(), pcm("..........")) == []
+
+
+def test_more_evidence_is_needed_while_the_agent_is_audible():
+    short, long = pcm("..V....."), pcm("..VVV.....")
+    assert [type(d) for d in append(hearing(), short)] == [Started, Ended]
+    assert append(hearing(), short, agent_audible=True) == []
+    assert [type(d) for d in append(hearing(), long, agent_audible=True)] == [Started, Ended]
+
+
+@PATIENT
+@given(st.lists(st.integers(0, 40_000), max_size=12))
+def test_how_the_audio_is_cut_into_messages_changes_nothing(cuts):
+    data = pcm("..VVV..VV......VVVV.....") + b"\x01"  # an odd byte at the end
+    whole, pieces = hearing(), hearing()
+    expected = append(whole, data)
+    at = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    decided = [d for begin, end in pairwise(at) for d in append(pieces, data[begin:end])]
+    assert decided == expected
+    assert [type(d) for d in decided] == [Started, Ended, Started, Ended]
+    assert pieces.ring.end == whole.ring.end
+    np.testing.assert_allclose(pieces.ring.read(0, 10**6), whole.ring.read(0, 10**6), atol=1e-6)
+
+
+def test_a_sample_may_be_cut_in_two():
+    heard = hearing()
+    data = pcm("VVV")
+    for begin in range(0, len(data), 1001):
+        heard.decode(data[begin : begin + 1001])
+    assert heard.media.samples == 4800
+
+
+def test_a_burst_of_many_seconds_decides_the_same_as_real_time():
+    data = pcm("..VVVVV" + "." * 30 + "VVVV" + "." * 10)
+    live = hearing()
+    decided = [d for begin in range(0, len(data), 960) for d in append(live, data[begin : begin + 960])]
+    assert append(hearing(), data) == decided
+    assert len(decided) == 4
+
+
+def test_the_model_is_asked_in_the_pause_that_the_ring_still_holds():
+    heard = hearing(endpoint=EndpointSettings())
+    _, paused = append(heard, pcm("VVVV...."))
+    assert isinstance(paused, Paused)
+    audio = heard.ring.read(0, paused.end)
+    assert audio.size == paused.end
+    assert np.abs(audio[2000:6000]).max() > 0.25
+
+
+def test_telephone_audio_is_heard_at_the_same_places():
+    pattern = "...VVVV....."
+    for wide, narrow in zip(append(hearing(), pcm(pattern)), append(hearing("audio/pcmu"), g711(pattern)), strict=True):
+        assert type(wide) is type(narrow)
+        place = (lambda d: d.start) if isinstance(wide, Started) else (lambda d: d.end)
+        assert abs(place(wide) - place(narrow)) <= 512
+
+
+def test_positions_go_on_when_the_format_changes():
+    heard = hearing()
+    append(heard, pcm("....."))
+    heard.set_format("audio/pcmu")
+    started, ended = append(heard, g711("...VVVV....."))
+    assert heard.media.samples == 16_000 * 17 // 10
+    assert heard.media.samples - heard.ring.end <= 3 * LOOKAHEAD
+    assert milliseconds(started.start) == pytest.approx(700, abs=40)
+    assert milliseconds(ended.last_voiced) == pytest.approx(1200, abs=40)
+
+
+def test_without_turn_detection_audio_is_kept_and_nothing_decided():
+    heard = hearing(endpoint=None)
+    assert append(heard, pcm("...VVVV.....")) == []
+    assert heard.endpoint is None
+    assert heard.ring.end == 16_000 * 12 // 10 - LOOKAHEAD
+    assert np.abs(heard.ring.read(5000, 11_000)).max() > 0.25
+
+
+def test_turn_detection_that_is_switched_on_begins_with_what_comes_then():
+    heard = hearing(endpoint=None)
+    append(heard, pcm("VVVVVVVV.."))
+    before = heard.ring.end
+    heard.set_endpoint(STATED)
+    assert append(heard, pcm("...")) == []
+    started, ended = append(heard, pcm("VVV....."))
+    assert started.start > before
+    assert milliseconds(started.start) == pytest.approx(1200, abs=40)
+    assert milliseconds(ended.last_voiced) == pytest.approx(1600, abs=40)
+
+
+def test_new_settings_take_effect_in_the_turn_that_is_being_heard():
+    heard = hearing()
+    append(heard, pcm("VVVV"))
+    heard.set_endpoint(EndpointSettings(silence_ms=600))
+    assert append(heard, pcm(".....")) == []
+    assert isinstance(append(heard, pcm(".."))[0], Ended)
+
+
+def test_the_moment_of_a_sample_is_when_it_arrived():
+    clock = Clock(50.0)
+    heard = hearing(clock=clock)
+    heard.decode(pcm("V"))
+    clock.at = 50.4
+    heard.decode(pcm("V"))
+    assert heard.moment(800) == pytest.approx(49.95)
+    assert heard.moment(1600) == pytest.approx(50.3)
+    assert heard.moment(2400) == pytest.approx(50.35)
+    assert heard.moment(3200) == pytest.approx(50.4)
+
+
+def test_memory_is_bounded():
+    heard = hearing(endpoint=None)
+    for _ in range(4):
+        append(heard, bytes(48_000 * 100))
+    assert heard.ring.end - heard.ring.begin == KEPT_S * 16_000
