@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from voiceedge.config import Config
-from voiceedge.engines import Engines
-from voiceedge.engines.loading import load_engines
+from voiceedge.engines import Engines, Stage
+from voiceedge.engines.loading import load_engines, thread_plan
 from voiceedge.modelstore.store import LocalModel, ModelStore
 
 SLOTS = 4
@@ -14,7 +14,7 @@ CONTEXT_TOKENS = 1024
 
 
 @cache
-def local_models(profile: str) -> dict[str, LocalModel]:
+def local_models(profile: str) -> dict[Stage, LocalModel]:
     """The models of a profile by stage; fails with what is missing and why."""
     return dict(ModelStore(Config().home).resolve(profile))
 
@@ -22,6 +22,4 @@ def local_models(profile: str) -> dict[str, LocalModel]:
 @cache
 def engines(profile: str) -> Engines:
     """The engines of a profile."""
-    from voiceedge.engines.loading import thread_plan
-
     return load_engines(local_models(profile), slots=SLOTS, context_tokens=CONTEXT_TOKENS, threads=thread_plan(2))

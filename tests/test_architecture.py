@@ -27,7 +27,16 @@ MAY_KNOW = {
 TOP = {"cli", "terminal", "__init__"}
 """Wired on top of all; what they may know is not restricted, but nobody may know them."""
 
-CLOCKS = {"time", "perf_counter", "monotonic", "process_time", "thread_time", "time_ns", "perf_counter_ns", "monotonic_ns"}
+CLOCKS = {
+    "time",
+    "perf_counter",
+    "monotonic",
+    "process_time",
+    "thread_time",
+    "time_ns",
+    "perf_counter_ns",
+    "monotonic_ns",
+}
 EXCLUSIVE = {
     "asyncio": ("session/", "server/", "bench/", "cli.py"),
     "anyio": (),

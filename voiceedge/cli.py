@@ -134,7 +134,13 @@ def _engines(config: Config) -> tuple[Engines, int]:
     store = ModelStore(config.home)
     with terminal.pull_progress() as progress:
         local = store.resolve(config.profile, progress, offline=config.offline)
-    engines = load_engines(local, slots=config.max_sessions + 1, context_tokens=config.context_tokens, threads=plan)
+    engines = load_engines(
+        local,
+        slots=config.max_sessions + 1,
+        context_tokens=config.context_tokens,
+        threads=plan,
+        language=config.language,
+    )
     return engines, plan.workers
 
 

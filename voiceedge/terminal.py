@@ -71,7 +71,7 @@ def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: fl
     """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first."""
     names = node.engines.names
     host = "localhost" if config.host in {"127.0.0.1", "::1", "0.0.0.0"} else config.host  # noqa: S104 - shown only
-    out.print(f"[bold]VoiceEdge[/] is ready after {loaded_s:.1f} s (profile {config.profile}, no network used)")
+    out.print(f"[bold]VoiceEdge[/] is ready after {loaded_s:.1f} s (profile {config.profile})")
     out.print(f"  models  {' · '.join(dict.fromkeys(names.values()))}")
     out.print(
         f"  speed   hears {speeds.phrase_s:.1f} s of speech in {speeds.stt_ms:.0f} ms · thinks "

@@ -232,3 +232,24 @@ async def test_audio_is_noted_before_the_socket_has_taken_it():
     outbox.close()
     await outbox.drain(send)
     assert order == ["noted", "sent"]
+
+
+async def test_it_is_flushed_when_the_socket_has_taken_everything():
+    outbox, gate = Outbox(), asyncio.Event()
+
+    async def send(event):
+        await gate.wait()
+
+    await outbox.flushed()  # nothing to wait for
+    outbox.put(event("a"))
+    await put_audio(outbox, "b")
+    draining = asyncio.create_task(outbox.drain(send))
+    flushed = asyncio.create_task(outbox.flushed())
+    await settle()
+    outbox.discard("r1")
+    await settle()
+    assert not flushed.done()
+    gate.set()
+    await flushed
+    outbox.close()
+    await draining

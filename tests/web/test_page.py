@@ -149,9 +149,11 @@ def test_who_interrupts_hears_no_more_of_the_answer_and_the_node_is_told_how_muc
         assert_clean(page, page_url)
 
 
-def test_stop_lets_go_of_the_microphone_and_the_session(browser, page_url, tmp_path):
+def test_stop_lets_go_of_the_session_also_while_it_is_being_opened(browser, page_url, tmp_path):
     with browse(browser, recording(tmp_path / "one.wav", (60.0, 61.0))) as page:
-        start(page, page_url)
+        page.open(page_url)
+        for _ in ("start", "stop before it has begun", "start again"):
+            page.click("#talk")
         page.wait("window.voiceedge.inspect().state === 'listening'", PATIENCE_S)
         page.click("#talk")
         page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)

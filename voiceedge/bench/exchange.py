@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from voiceedge.audio.pcm import PCM
 from voiceedge.bench.microphone import Utterance
 from voiceedge.bench.playout import FirstAudible, Playout
 from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
 from voiceedge.bench.wire import ServerEvent
-from voiceedge.engines import PCM
 
 Problem = Literal[
     "no_answer",  # nothing audible came

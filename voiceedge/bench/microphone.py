@@ -17,11 +17,10 @@ from itertools import count
 
 import numpy as np
 
-from voiceedge.audio.pcm import to_pcm16
+from voiceedge.audio.pcm import PCM, to_pcm16
 from voiceedge.bench import wire
 from voiceedge.bench.pace import Pace
 from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
-from voiceedge.engines import PCM
 
 APPEND_S = 0.020
 APPEND_SAMPLES = WIRE_RATE_HZ * 20 // 1000

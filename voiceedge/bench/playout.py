@@ -11,9 +11,8 @@ import math
 
 import numpy as np
 
-from voiceedge.audio.pcm import WINDOW_S, first_audible
+from voiceedge.audio.pcm import PCM, WINDOW_S, first_audible
 from voiceedge.bench.recording import WIRE_RATE_HZ
-from voiceedge.engines import PCM
 
 _WINDOW_SAMPLES = round(WIRE_RATE_HZ * WINDOW_S)
 

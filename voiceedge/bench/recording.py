@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from voiceedge.audio.files import read_audio
+from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
-from voiceedge.engines import PCM, Tts
+from voiceedge.engines import Tts
 from voiceedge.errors import AudioUnreadable, OperatorError
 
 WIRE_RATE_HZ = 24_000

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+from voiceedge.audio.pcm import PCM
 
-PCM = NDArray[np.float32]
-
+Stage = Literal["vad", "end_of_turn", "stt", "llm", "tts"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""In the order in which a turn passes them."""
 LISTENING_RATE_HZ = 16_000
 """Rate at which VAD, end of turn and speech-to-text hear."""
 
@@ -199,5 +199,5 @@ class Engines:
     stt: Stt
     llm: Llm
     tts: Tts
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[Stage, str] = field(default_factory=dict)
     """Model id by stage, as `/v1/models` and the trace show it."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from voiceedge.audio.pcm import PCM, level_dbfs
 from voiceedge.engines import (
+    STAGES,
     Engines,
     Finished,
     LlmStream,
@@ -27,13 +28,13 @@ from voiceedge.engines import (
     Prompt,
     Sampling,
     Segment,
+    Stage,
     Step,
 )
 from voiceedge.errors import ContextFull, Overloaded
 
 Sleep = Callable[[float], None]
 """Takes seconds. `time.sleep` unless a test passes its own."""
-Stage = Literal["vad", "end_of_turn", "stt", "llm", "tts"]
 Answer = str | Sequence[str] | Callable[[Prompt], str]
 """What the LLM says: always the same, the next of a list at each answer (the last one stays), or computed."""
 Heard = str | Sequence[str] | Callable[[PCM], str]
@@ -313,7 +314,7 @@ def fake_engines(
             sleep=sleep,
         ),
         tts=FakeTts(delay_s=took.tts_s, fail_at=fail_at, sleep=sleep),
-        names=dict.fromkeys(("vad", "end_of_turn", "stt", "llm", "tts"), "fake"),
+        names=dict.fromkeys(STAGES, "fake"),
     )
 
 

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from voiceedge.engines import Engines
+from voiceedge.engines import STAGES, Engines, Stage
 from voiceedge.errors import ConfigError, ModelMissing
-
-STAGES = ("vad", "end_of_turn", "stt", "llm", "tts")
-"""In the order in which a turn passes them."""
 
 
 class LocalModel(Protocol):
@@ -78,7 +75,7 @@ def thread_plan(cores: int) -> ThreadPlan:
 
 
 def load_engines(
-    models: Mapping[str, LocalModel],
+    models: Mapping[Stage, LocalModel],
     *,
     slots: int,
     context_tokens: int,

@@ -11,10 +11,12 @@ from functools import partial
 import numpy as np
 
 from voiceedge.audio.codec import Codec, codec
+from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import Resampler
 from voiceedge.audio.ring import Ring
 from voiceedge.conversation.endpoint import Decision, Endpoint, EndpointSettings
-from voiceedge.engines import LISTENING_RATE_HZ, PCM, Vad
+from voiceedge.engines import LISTENING_RATE_HZ, Vad
+from voiceedge.errors import NodeError
 from voiceedge.session.compute import Compute
 from voiceedge.trace import Clock, MediaClock, now
 
@@ -33,6 +35,7 @@ class Hearing:
         self._clock = clock
         self._stream = vad.open()
         self._frame_begin = 0
+        self._is_deaf = False
         self._endpoint: Endpoint | None = None
         self.ring = Ring(LISTENING_RATE_HZ, KEPT_S)
         self.media = MediaClock(LISTENING_RATE_HZ, clock)
@@ -72,19 +75,30 @@ class Hearing:
         return self._resampler.push(audio)
 
     async def listen(self, audio: PCM, *, agent_audible: bool) -> AsyncIterator[Decision]:
-        """Keep `audio` (16 kHz) and yield what it decides, frame by frame."""
+        """Keep `audio` (16 kHz) and yield what it decides, frame by frame.
+
+        Raises:
+            NodeError: voice activity failed. Raised once, not at every append, until it works again.
+        """
         step = FRAMES_A_STEP * self._vad.frame_samples
         for begin in range(0, len(audio), step):
             self.ring.push(audio[begin : begin + step])
-            if self._endpoint is None:
+            if self._endpoint is None or not (frames := self._whole_frames()):
                 continue
-            frames = self._whole_frames()
-            if not frames:
-                continue
-            probabilities = await self._compute.run(partial(self._probabilities, frames), deadline=self._clock())
-            for probability in probabilities:
+            for probability in await self._voice_activity(frames):
                 for decision in self._endpoint.push(probability, agent_audible=agent_audible):
                     yield decision
+
+    async def _voice_activity(self, frames: list[PCM]) -> list[float]:
+        try:
+            probabilities = await self._compute.run(partial(self._probabilities, frames), deadline=self._clock())
+        except NodeError:
+            if self._is_deaf:
+                return []
+            self._is_deaf = True
+            raise
+        self._is_deaf = False
+        return probabilities
 
     def moment(self, sample: int) -> float:
         """When a 16 kHz sample arrived, in seconds of the clock."""

@@ -15,7 +15,7 @@ from voiceedge.conversation.endpoint import Decision, Ended, EndpointSettings, P
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
 from voiceedge.conversation.state import Conversation, IllegalEvent
-from voiceedge.errors import InvalidRequest, NodeError, Refused, VoiceEdgeError
+from voiceedge.errors import InvalidRequest, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (
@@ -83,7 +83,6 @@ class Session:
         self._speech_id = ids.item_id()
         self._buffer_begin = 0  # first sample that the next manual commit takes
         self._guard: asyncio.TimerHandle | None = None
-        self._is_deaf = False  # voice activity failed; said once, not at every append
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve the client until its messages end; leaves no task behind.
@@ -184,15 +183,8 @@ class Session:
         audio = self._hearing.decode(audio_of(event))
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
         agent_audible = self._answering.is_audible
-        try:
-            async for decision in self._hearing.listen(audio, agent_audible=agent_audible):
-                self._decided(decision)
-        except NodeError:
-            if self._is_deaf:
-                return
-            self._is_deaf = True
-            raise
-        self._is_deaf = False
+        async for decision in self._hearing.listen(audio, agent_audible=agent_audible):
+            self._decided(decision)
         self._watch_for_silence()
 
     def _decided(self, decision: Decision) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import pybase64
 
 from voiceedge.audio.codec import codec
+from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
 from voiceedge.conversation.history import History, Item
-from voiceedge.engines import LISTENING_RATE_HZ, PCM
+from voiceedge.engines import LISTENING_RATE_HZ
 from voiceedge.errors import InvalidRequest, VoiceEdgeError
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.usage import DurationUsage

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+from voiceedge.audio.pcm import PCM
 from voiceedge.conversation.history import Item, SpokenClause
-from voiceedge.engines import PCM, Finished
+from voiceedge.engines import Finished
 from voiceedge.protocol import ids
 from voiceedge.protocol.extensions import TracedSegment, TurnTraced
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle

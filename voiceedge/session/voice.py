@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pybase64
 
 from voiceedge.audio.codec import codec
-from voiceedge.audio.pcm import first_audible
+from voiceedge.audio.pcm import PCM, first_audible
 from voiceedge.audio.resample import Resampler
-from voiceedge.engines import PCM
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.turn import Turn
 

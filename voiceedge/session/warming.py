@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
-from voiceedge.engines import LISTENING_RATE_HZ, PCM, Engines, Message, Piece, Prompt, Sampling
+from voiceedge.engines import LISTENING_RATE_HZ, Engines, Message, Piece, Prompt, Sampling
 from voiceedge.trace import now
 
 PHRASE = "Hello, this is a test of the voice. Can you hear me well?"

@@ -7,6 +7,11 @@ const LEAD_S = 0.02; // before the first sound of a stretch: what is scheduled f
 const MAX_UNSENT_BYTES = 256 * 1024; // 4 s of audio; full: what the microphone hears is dropped, old audio helps nobody
 const REALTIME = "../v1/realtime?trace=1&model=voiceedge"; // relative to this module: works behind a proxy's prefix too
 const READINESS = "../readyz";
+const NO_MICROPHONE = {
+  NotAllowedError: "The microphone was not allowed. Allow it in the browser's address bar, then start again.",
+  NotFoundError: "There is no microphone. Plug one in, then start again.",
+  NotReadableError: "The microphone cannot be used; perhaps another program has it. Close that, then start again.",
+};
 
 /** What went wrong, in words for the person who talks: what happened, and what to do. */
 class Trouble extends Error {}
@@ -18,7 +23,7 @@ class Trouble extends Error {}
  *   state(name)                                 connecting, listening, hearing, thinking, speaking or ended
  *   level(rms)                                  of the microphone, 0 to 1, fifty times a second
  *   userSpeaks(itemId)                          somebody has begun to speak
- *   userSays(itemId, text)                      all they have said so far; empty: there were no words in it
+ *   userSays(itemId, text)                      what they have said; empty: there were no words in it
  *   agentSays(itemId, text)                     all that is being answered so far
  *   agentInterrupted(itemId, heard, unheard)    the same text, cut at what was heard
  *   turn(trace)                                 the event voiceedge.turn
@@ -32,7 +37,6 @@ export class Conversation {
   #socket;
   #speaker;
   #answer; // the answer that may be heard now; whatever arrives for another one is dropped
-  #transcripts = new Map(); // item → what the user has said so far
   #truncations = [];
 
   constructor(listener) {
@@ -143,12 +147,10 @@ export class Conversation {
         return this.#listener.userSpeaks(event.item_id);
       case "input_audio_buffer.speech_stopped":
         return this.#enter("thinking");
-      case "conversation.item.input_audio_transcription.delta":
-        return this.#userSays(event.item_id, event.delta);
       case "conversation.item.input_audio_transcription.completed":
-        return this.#transcribed(event.item_id, event.transcript);
+        return this.#userSays(event.item_id, event.transcript.trim());
       case "conversation.item.input_audio_transcription.failed":
-        this.#transcribed(event.item_id, "");
+        this.#userSays(event.item_id, "");
         return this.#listener.trouble(`What you said could not be made out: ${event.error.message}`);
       case "response.output_item.added":
         this.#answer = new Answer(event.item.id);
@@ -169,15 +171,8 @@ export class Conversation {
   }
 
   #userSays(itemId, text) {
-    this.#transcripts.set(itemId, (this.#transcripts.get(itemId) ?? "") + text);
-    this.#listener.userSays(itemId, this.#transcripts.get(itemId));
-  }
-
-  /** Show the whole transcript, which replaces what was pieced together. */
-  #transcribed(itemId, text) {
-    this.#transcripts.delete(itemId);
-    this.#listener.userSays(itemId, text.trim());
-    if (!text.trim() && this.#state === "thinking") this.#enter("listening"); // no words: there will be no answer
+    this.#listener.userSays(itemId, text);
+    if (!text && this.#state === "thinking") this.#enter("listening"); // no words: there will be no answer
   }
 
   #agentSays(itemId, text) {
@@ -215,12 +210,8 @@ export class Conversation {
     this.#speaker.stop();
     const heardMs = Math.min(this.#speaker.heardMs(answer.itemId), answer.audioMs);
     if (answer.audioMs > 0 && this.#isConnected) {
-      this.#send({
-        type: "conversation.item.truncate",
-        item_id: answer.itemId,
-        content_index: 0,
-        audio_end_ms: heardMs,
-      });
+      const item = { item_id: answer.itemId, content_index: 0 };
+      this.#send({ type: "conversation.item.truncate", ...item, audio_end_ms: heardMs });
     }
     this.#truncations.push({ itemId: answer.itemId, heardMs, audioMs: answer.audioMs });
     if (answer.text) this.#listener.agentInterrupted(answer.itemId, ...answer.cutAt(heardMs));
@@ -401,20 +392,7 @@ async function askForMicrophone() {
   try {
     return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
-    throw new Trouble(whyNoMicrophone(error));
-  }
-}
-
-function whyNoMicrophone(error) {
-  switch (error.name) {
-    case "NotAllowedError":
-      return "The microphone was not allowed. Allow it in the browser's address bar, then start again.";
-    case "NotFoundError":
-      return "There is no microphone. Plug one in, then start again.";
-    case "NotReadableError":
-      return "The microphone cannot be used; perhaps another program has it. Close that, then start again.";
-    default:
-      return `The microphone cannot be used: ${error.message}`;
+    throw new Trouble(NO_MICROPHONE[error.name] ?? `The microphone cannot be used: ${error.message}`);
   }
 }
 

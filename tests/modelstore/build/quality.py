@@ -120,7 +120,7 @@ def greedy(llm, stream, count=FIRST_TOKENS):
 
 def agreement(answers, others):
     """Share of the first tokens that both chose at the same place."""
-    same = sum(a == b for one, other in zip(answers, others, strict=True) for a, b in zip(one, other))
+    same = sum(a == b for one, other in zip(answers, others, strict=True) for a, b in zip(one, other, strict=False))
     total = sum(max(len(one), len(other)) for one, other in zip(answers, others, strict=True))
     return same / total
 
