@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
+from typer.exceptions import Abort, TyperException
 
 from voiceedge import __version__, terminal
 from voiceedge.config import Config, load_config
@@ -31,18 +32,41 @@ app = typer.Typer(
 models = typer.Typer(help="The models on this machine: list, pull, verify.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. [default: none]")]
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of models and builds. [default: the user's cache]")]
-Offline = Annotated[bool | None, typer.Option("--offline", help="Never fetch anything. [default: off]")]
+
+USAGE, INTERRUPTED = 2, 130
+"""Exit codes: as every shell tool has them."""
+
+
+def _setting(name: str, text: str) -> Any:
+    """An option that stands for a setting; its default is the setting's, so that help cannot drift."""
+    default = getattr(Config(), name)
+    shown = _UNSHOWN.get(name, str(default).lower() if isinstance(default, bool) else default)
+    return typer.Option(help=f"{text} \\[default: {shown}]", show_default=False)
+
+
+_UNSHOWN = {"home": "the user's cache", "instructions": "a friendly voice assistant", "trace_file": "none"}
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. \\[default: none]")]
+Home = Annotated[Path | None, _setting("home", "Folder of models and builds.")]
+Offline = Annotated[
+    bool | None, typer.Option("--offline", help="Never fetch anything. \\[default: false]", show_default=False)
+]
 
 
 def main() -> None:
     """Run the command line; mistakes of the operator are one line and exit code 2, never a traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except OperatorError as error:
-        terminal.err.print(f"[red]voiceedge:[/] {escape(str(error))}")
-        sys.exit(error.exit_code)
+        _complain(str(error), error.exit_code)
+    except TyperException as error:  # a flag or a value that the parser does not take
+        _complain(f"{error.format_message()} See --help.".lstrip(), USAGE)
+    except (Abort, KeyboardInterrupt):
+        _complain("stopped", INTERRUPTED)
+
+
+def _complain(message: str, code: int) -> NoReturn:
+    terminal.err.print(f"[red]voiceedge:[/] {escape(message)}")
+    sys.exit(code)
 
 
 def _version(asked: bool) -> None:
@@ -60,21 +84,21 @@ def _root(
 
 @app.command()
 def serve(
-    profile: Annotated[str | None, typer.Option(help="Which models: nano or standard. [default: standard]")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port. [default: 8080]")] = None,
+    profile: Annotated[str | None, _setting("profile", "Which models: nano or standard.")] = None,
+    host: Annotated[str | None, _setting("host", "Address to listen on.")] = None,
+    port: Annotated[int | None, _setting("port", "TCP port.")] = None,
     config: ConfigFile = None,
-    engines: Annotated[str | None, typer.Option(help="real, or fake: answers without models. [default: real]")] = None,
-    max_sessions: Annotated[int | None, typer.Option(help="Conversations at a time. [default: 8]")] = None,
-    instructions: Annotated[str | None, typer.Option(help="System prompt for clients that bring none.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language that is heard. [default: en]")] = None,
-    context_tokens: Annotated[int | None, typer.Option(help="Tokens that the LLM sees. [default: 2048]")] = None,
-    max_answer_tokens: Annotated[int | None, typer.Option(help="Longest answer. [default: 300]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token. [default: 0]")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Probability that sampling chooses from. [default: 1]")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="1 is off. [default: 1.1]")] = None,
-    trace_file: Annotated[Path | None, typer.Option(help="One JSON line a turn, no words. [default: none]")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
+    engines: Annotated[str | None, _setting("engines", "real, or fake: answers without models.")] = None,
+    max_sessions: Annotated[int | None, _setting("max_sessions", "Conversations at a time.")] = None,
+    instructions: Annotated[str | None, _setting("instructions", "System prompt for clients that bring none.")] = None,
+    language: Annotated[str | None, _setting("language", "Language that is heard.")] = None,
+    context_tokens: Annotated[int | None, _setting("context_tokens", "Tokens that the LLM sees.")] = None,
+    max_answer_tokens: Annotated[int | None, _setting("max_answer_tokens", "Longest answer.")] = None,
+    temperature: Annotated[float | None, _setting("temperature", "0 takes the likeliest token.")] = None,
+    top_p: Annotated[float | None, _setting("top_p", "Probability that sampling chooses from.")] = None,
+    repetition_penalty: Annotated[float | None, _setting("repetition_penalty", "1 is off.")] = None,
+    trace_file: Annotated[Path | None, _setting("trace_file", "One JSON line a turn, no words.")] = None,
+    log_level: Annotated[str | None, _setting("log_level", "debug, info, warning or error.")] = None,
     home: Home = None,
     offline: Offline = None,
 ) -> None:
@@ -156,7 +180,7 @@ def bench(
     ] = None,
     model: Annotated[str, typer.Option(help="Model name in the URL.")] = "voiceedge",
     api_key: Annotated[str | None, typer.Option(help="Key, if the node wants one.")] = None,
-    instructions: Annotated[str | None, typer.Option(help="System prompt. [default: the node's own]")] = None,
+    instructions: Annotated[str | None, typer.Option(help="System prompt. \\[default: the node's own]")] = None,
     turn_detection: Annotated[
         str, typer.Option(help="semantic_vad[:EAGERNESS] or server_vad[:SILENCE_MS].")
     ] = "semantic_vad",
@@ -210,7 +234,7 @@ def models_list(config: ConfigFile = None, home: Home = None) -> None:
 
 @models.command("pull")
 def models_pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. [default: profile standard]")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. \\[default: profile standard]")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Hash every file and replace what differs.")] = False,
     config: ConfigFile = None,
     home: Home = None,
@@ -227,7 +251,7 @@ def models_pull(
 
 @models.command("verify")
 def models_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. [default: what is here]")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. \\[default: what is here]")] = None,
     config: ConfigFile = None,
     home: Home = None,
 ) -> None:

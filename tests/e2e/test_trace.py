@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 
 import pytest
 
@@ -19,7 +18,7 @@ TURNS = 3
 
 
 async def segments(delays: FakeDelays) -> dict[str, float]:
-    """Median of each segment over a few turns in real time, in ms."""
+    """Least of each segment over a few turns in real time, in ms."""
     paths = []
     with running_node(fake_engines(delays, slots=1)) as node:
         async with calling(node.url) as caller:
@@ -28,7 +27,8 @@ async def segments(delays: FakeDelays) -> dict[str, float]:
                 turn = await caller.until("voiceedge.turn")
                 paths.append({part["segment"]: part["ms"] for part in turn["critical_path"]})
                 assert sum(paths[-1].values()) == pytest.approx(turn["total_ms"], abs=0.01)
-    return {name: median(path[name] for path in paths) for name in paths[0]}
+    # noise of the machine only ever adds: the least is the truest
+    return {name: min(path[name] for path in paths) for name in paths[0]}
 
 
 async def test_a_delay_in_one_stage_grows_only_that_stages_segment():

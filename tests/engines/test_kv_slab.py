@@ -57,6 +57,16 @@ def test_a_prefix_is_copied_exactly_and_only_where_it_belongs():
         assert not rows[2].any()
 
 
+def test_a_prefix_does_not_change_with_the_slot_that_it_was_taken_from():
+    cache = slab()
+    slot, other = cache.take(), cache.take()
+    prefix = Prefix((7, 8), cache.copy_out(slot, 2))
+    for keys, values in cache.layers:
+        keys[slot.index] = values[slot.index] = 1
+    cache.copy_in(other, prefix, 2)
+    assert not any(array[other.index].any() for layer in cache.layers for array in layer)
+
+
 def test_the_prefix_that_shares_the_most_is_found_and_the_longest_unused_goes():
     prefixes = PrefixCache(2)
     for tokens in ((1, 2), (1, 2, 3)):

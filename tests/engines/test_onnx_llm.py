@@ -166,6 +166,15 @@ def test_warming_can_be_stopped_and_taken_up_again(llm):
     assert next(stream.warm(Prompt((INSTRUCTIONS,)))).cached == first.tokens
 
 
+def test_warming_again_keeps_the_conversation_behind_the_instructions(llm):
+    stream = llm.open()
+    before = answer(stream, ask())
+    assert list(stream.warm(Prompt((INSTRUCTIONS,)))) == []
+    again = answer(stream, ask())
+    assert again[-1].cached_tokens == before[-1].prompt_tokens - 1
+    assert tokens_of(again) == tokens_of(before)
+
+
 def test_a_prompt_without_a_user_is_answered(llm):
     assert isinstance(answer(llm.open(), Prompt((INSTRUCTIONS,)))[-1], Finished)
     assert isinstance(answer(llm.open(), Prompt(()))[-1], Finished)

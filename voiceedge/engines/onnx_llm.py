@@ -115,10 +115,11 @@ class OnnxLlmStream:
         tokens = self._llm.chat.opening(prompt)
         self._require_room(tokens)
         turn = self._begin_turn()
-        cached = self._reuse(tokens)
-        for chunk in self._chunks(tokens, cached):
-            self._run(turn, chunk)
-            yield Prefilled(len(chunk), cached)
+        if common_length(self._slot_of(turn).tokens, tokens) < len(tokens):  # else a conversation goes on behind it
+            cached = self._reuse(tokens)
+            for chunk in self._chunks(tokens, cached):
+                self._run(turn, chunk)
+                yield Prefilled(len(chunk), cached)
         if tokens not in self._llm.prefixes:
             slot = self._slot_of(turn)
             rows = self._llm.slab.copy_out(slot, len(tokens))
