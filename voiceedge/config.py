@@ -39,7 +39,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`fake` answers without any model: to try a client or a network."""
     max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
     """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
-    context_tokens: Annotated[int, Meta(ge=256, le=32768)] = 2048
+    context_tokens: Annotated[int, Meta(ge=256, le=8192)] = 2048
     """Tokens that the LLM sees at most; a slot costs 50 to 95 MB when it is full."""
     max_answer_tokens: Annotated[int, Meta(ge=16, le=4096)] = 300
     """Longest answer, about a minute and a half of speech."""

@@ -50,6 +50,10 @@ def test_a_first_clause_that_would_sound_clipped_waits_for_more():
     assert written(f"{short}a, and on.")[0] == f"{short}a,"
 
 
+def test_the_end_of_a_line_ends_even_a_short_clause():
+    assert written("Sure:\n- milk, please") == ["Sure:\n", "- milk, please"]
+
+
 def test_a_short_sentence_is_a_clause():
     assert written("Yes. It is.") == ["Yes.", " It is."]
     assert written("No! Why? Because… Well.") == ["No!", " Why?", " Because…", " Well."]
@@ -218,6 +222,11 @@ def test_the_items_of_a_list_are_clauses():
 def test_a_code_block_is_never_cut_and_never_spoken():
     code = "```py\nx = 1. \ny = 2, \n" + "z = 3; \n" * 60 + "```"
     assert [c.spoken for c in cut(f"Here is how {code} And now run it.")] == ["Here is how", "And now run it."]
+
+
+def test_a_code_block_that_begins_where_a_clause_would_be_cut_stays_whole():
+    head = "x" * (LONGEST_CLAUSE_CHARS - 2)
+    assert written(*f"{head}```code here``` And on.") == [f"{head}```code here```", " And on."]
 
 
 def test_what_was_said_before_a_code_block_does_not_wait_for_its_end():

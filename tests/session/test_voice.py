@@ -134,7 +134,7 @@ async def test_audio_never_runs_further_ahead_of_its_playing_than_the_lead(clock
         await listener.hear(tone(0.5))
         assert listener.turn.playout.remaining_s <= LEAD_S + 0.5 + 1e-6
     assert clock.at == pytest.approx(10.0 + 20.0 - LEAD_S, abs=0.6)
-    assert sum(len(event.delta) for event in listener.sent) > 0
+    assert sum(len(pybase64.b64decode(event.delta)) for event in listener.sent) == 20 * TTS_HZ * 2
 
 
 async def test_within_the_lead_nothing_waits(clock):

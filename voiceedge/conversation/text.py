@@ -173,7 +173,7 @@ class Clauses:
         blocks = [match.span() for match in _FENCE.finditer(self._pending)]
         for match in _BREAK.finditer(self._pending, 0, LONGEST_CLAUSE_CHARS):
             end = match.end()
-            if not _within(blocks, end) and self._breaks_at(end, match.group()):
+            if not _within(blocks, end) and self._breaks_at(end):
                 return end
         if len(self._pending) <= LONGEST_CLAUSE_CHARS:
             return None
@@ -185,14 +185,12 @@ class Clauses:
         is_closed = self._pending.endswith("```", block[0] + 3, block[1])
         return end if is_closed or end == LONGEST_CODE_CHARS else None
 
-    def _breaks_at(self, end: int, mark: str) -> bool:
+    def _breaks_at(self, end: int) -> bool:
         before = self._pending[:end]
         if not speakable(before):
             return False
         if _SENTENCE_END.search(before):
             return not _is_abbreviation(before, self._pending[end:]) and not _LIST_NUMBER.search(before)
-        if mark[0] == ":" and self._count == 0 and self._pending[end : end + 1] == "\n":
-            return True
         enough = FIRST_CLAUSE_CHARS if self._count == 0 else LATER_CLAUSE_CHARS
         return len(before.strip()) >= enough
 

@@ -2,8 +2,9 @@
 
 Why not 4 bits: both models arrive quantised to 4 or 5 bits on their makers' grids, and a second rounding to
 another 4-bit grid costs more than the first. Measured on the fixed text and 50 questions of
-tests/modelstore/build/quality.py: perplexity +27 % (SmolLM2) and +5 % (Qwen2.5), against about +1 % with 8 bits,
-which hold the file's own steps. The price is a quarter of the decoding speed and no prefill speed.
+tests/modelstore/build/quality.py: perplexity +27 % (SmolLM2) and +5 % (Qwen2.5) with 4 bits and a zero point,
+about +1 % with 8 bits, which nearly hold the file's own steps. The price, measured once on a busy machine: about
+a quarter of the decoding speed, at most a tenth of the prefill speed, 50 MB (SmolLM2) and 165 MB (Qwen2.5).
 """
 
 from __future__ import annotations
