@@ -163,7 +163,7 @@ def test_a_variable_that_nobody_knows_is_one_line_and_exit_code_2(run, monkeypat
     monkeypatch.setenv("VOICEEDGE_PROT", "1")
     code, _, err = run("serve")
     assert code == 2
-    assert err == ["voiceedge: Unknown setting 'prot' in the environment: did you mean 'port'?."]
+    assert err == ["voiceedge: Unknown setting 'prot' in the environment; did you mean 'port'?"]
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--prot", "1"], ["serve", "--port", "http"], ["sreve"]])

@@ -73,11 +73,11 @@ def test_a_tilde_is_the_users_home(toml, where):
 
 def test_an_unknown_name_is_refused_wherever_it_comes_from(toml):
     file = toml("prot = 1")
-    with pytest.raises(ConfigError, match=f"Unknown setting 'prot' in {file}: did you mean 'port'"):
+    with pytest.raises(ConfigError, match=f"Unknown setting 'prot' in {file}; did you mean 'port'"):
         load(file=file)
-    with pytest.raises(ConfigError, match="Unknown setting 'prot' in the environment: did you mean 'port'"):
+    with pytest.raises(ConfigError, match="Unknown setting 'prot' in the environment; did you mean 'port'"):
         load(PROT="1")
-    with pytest.raises(ConfigError, match="Unknown setting 'prot' on the command line: did you mean 'port'"):
+    with pytest.raises(ConfigError, match="Unknown setting 'prot' on the command line; did you mean 'port'"):
         load({"prot": 1})
 
 

@@ -1,12 +1,11 @@
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.trace import SEGMENTS, Mark, MediaClock, TurnTrace
 
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 MARKS = get_args(Mark)
 
 
@@ -93,7 +92,6 @@ def test_a_wait_across_two_stages_is_taken_out_of_both():
 moments = st.floats(0, 5)
 
 
-@PATIENT
 @given(
     st.dictionaries(st.sampled_from(MARKS), moments),
     moments,
@@ -172,7 +170,6 @@ def test_samples_that_are_no_longer_kept_are_mapped_by_the_oldest():
     assert media.moment(0) == media.moment(5) == pytest.approx(4199 - 4095 - 0.01)
 
 
-@PATIENT
 @given(st.lists(st.tuples(st.floats(0, 0.3), st.integers(0, 200)), max_size=20))
 def test_media_time_never_runs_backwards_and_never_ahead(gaps):
     clock = Clock(1.0)

@@ -30,7 +30,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings of one node."""
 
     profile: str = "standard"
-    """Which models: `nano` (smallest) or `standard`."""
+    """Which models: `nano` (smallest), `standard`, or `voices` (as standard, with several voices)."""
+    stt_model: str | None = None
+    """Speech-to-text model instead of the profile's, by its id in `voiceedge models list`."""
+    llm_model: str | None = None
+    """Language model instead of the profile's."""
+    tts_model: str | None = None
+    """Text-to-speech model, or one added voice of it, instead of the profile's."""
     host: str = "127.0.0.1"
     """Address to listen on. Loopback, because anybody who reaches the port can talk."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -87,9 +93,46 @@ def load_config(
     for where, layer in layers:
         for name, value in layer.items():
             if name not in FIELDS:
-                raise ConfigError(f"Unknown setting '{name}' {where}{_did_you_mean(name)}.")
+                raise ConfigError(f"Unknown setting '{name}' {where}; {_did_you_mean(name)}")
             settings[name] = _checked(name, value, where)
     return Config(**settings)
+
+
+PUBLIC_NPM_REGISTRY = "https://registry.npmjs.org/"
+
+
+def npm_registry(scope: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Address of the registry that the user's npm is set to, with a slash at its end.
+
+    As npm does, the user's `.npmrc` may name one for a `scope` (`@name`), which wins; then comes
+    `npm_config_registry` of the environment (in any case), then `registry` of the `.npmrc`.
+
+    Raises:
+        ConfigError: what is set is no http(s) address.
+    """
+    environment = os.environ if environment is None else environment
+    variables = {name.lower(): value for name, value in environment.items() if value}
+    npmrc = Path(variables.get("npm_config_userconfig", "~/.npmrc")).expanduser()
+    in_file = _from_npmrc(npmrc)
+    registry = (
+        in_file.get(f"{scope}:registry")
+        or variables.get("npm_config_registry")
+        or in_file.get("registry")
+        or PUBLIC_NPM_REGISTRY
+    )
+    if not registry.startswith(("http://", "https://")):
+        raise ConfigError(f"npm's registry is set to {registry!r}, which is no http(s) address.")
+    return registry.rstrip("/") + "/"
+
+
+def _from_npmrc(path: Path) -> dict[str, str]:
+    """Settings of an `.npmrc`: `name = value` a line. Without the file there are none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line and line.strip()[0] not in "#;")
+    return {name.strip(): value.strip().strip("\"'") for name, value in pairs}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
@@ -123,9 +166,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     named = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX)}
-    return {name.lower(): value for name, value in named.items() if name not in _NOT_SETTINGS}
+    # an empty variable is how compose files say that nothing was given
+    return {name.lower(): value for name, value in named.items() if value and name not in _NOT_SETTINGS}
 
 
 def _did_you_mean(name: str) -> str:
     near = difflib.get_close_matches(name, FIELDS, n=1)
-    return f": did you mean '{near[0]}'?" if near else f": there are {', '.join(FIELDS)}"
+    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(FIELDS)}."

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.conversation.history import (
@@ -13,8 +13,6 @@ from voiceedge.conversation.history import (
     SpokenClause,
     UnknownItem,
 )
-
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 
 
 def message(item_id, role="user", text="words"):
@@ -197,7 +195,6 @@ def tokens_of(text, cuts):
     return tuple((n, text[begin:end]) for n, (begin, end) in enumerate(pairwise(at)))
 
 
-@PATIENT
 @given(clauses, st.lists(st.integers(0, 80), max_size=30), st.floats(-10, 4500), st.booleans())
 def test_text_and_tokens_stay_one_whatever_was_heard(said, cuts, heard_ms, is_cut):
     text = "".join(part for part, _ in said)
@@ -211,7 +208,6 @@ def test_text_and_tokens_stay_one_whatever_was_heard(said, cuts, heard_ms, is_cu
         assert line.text == text
 
 
-@PATIENT
 @given(clauses, st.floats(0, 4500), st.floats(0, 4500))
 def test_who_heard_longer_heard_no_less_and_no_word_is_broken(said, one_ms, other_ms):
     text = "".join(part for part, _ in said)
@@ -304,7 +300,6 @@ def test_a_deleted_or_dropped_item_is_not_remembered_as_forgotten():
 roles = st.lists(st.sampled_from(["user", "assistant", "system"]), max_size=15)
 
 
-@PATIENT
 @given(roles, st.integers(0, 60), st.lists(st.integers(1, 9), min_size=15, max_size=15))
 def test_forgetting_is_enough_and_never_too_much(said, budget, costs):
     kept = history(*(message(str(n), role, f"{n}") for n, role in enumerate(said)))

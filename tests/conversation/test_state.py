@@ -1,13 +1,12 @@
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.state import ANSWERING, TRANSITIONS, USER_SPEAKING, Conversation, IllegalEvent, State, table
 
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 ILLEGAL = sorted(set(product(State, Event)) - set(TRANSITIONS))
 
 
@@ -79,7 +78,6 @@ def test_an_event_that_the_table_does_not_know_raises_and_changes_nothing(state,
     assert (raised.value.state, raised.value.event) == (state, event)
 
 
-@PATIENT
 @given(st.data())
 def test_no_sequence_of_events_leaves_two_answers_running_or_stops_one_that_does_not_run(data):
     conversation = Conversation()

@@ -295,6 +295,7 @@ async def test_closing_lets_the_step_in_flight_finish_and_cancels_what_waits():
     await asyncio.wait([waiting])
     gate.open()
     await closing
+    assert not any(thread.is_alive() for thread in compute._threads)
     assert waiting.cancelled()
     assert await running == "passed"
     assert ran == []

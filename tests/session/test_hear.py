@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.audio.codec import codec
@@ -11,7 +11,6 @@ from voiceedge.conversation.endpoint import Ended, EndpointSettings, Paused, Sta
 from voiceedge.engines.fake import FakeVad
 from voiceedge.session.hear import KEPT_S, Hearing, milliseconds
 
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 PCM24 = "audio/pcm"
 STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100)
 LOOKAHEAD = 32
@@ -87,7 +86,6 @@ def test_more_evidence_is_needed_while_the_agent_is_audible():
     assert [type(d) for d in append(hearing(), long, agent_audible=True)] == [Started, Ended]
 
 
-@PATIENT
 @given(st.lists(st.integers(0, 40_000), max_size=12))
 def test_how_the_audio_is_cut_into_messages_changes_nothing(cuts):
     data = pcm("..VVV..VV......VVVV.....") + b"\x01"  # an odd byte at the end

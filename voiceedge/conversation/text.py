@@ -134,7 +134,7 @@ def speakable(text: str) -> str:
     text = "".join(
         " " if char.isspace() else char
         for char in text
-        if char.isspace() or unicodedata.category(char) not in _UNSPEAKABLE
+        if char.isspace() or char == "°" or unicodedata.category(char) not in _UNSPEAKABLE
     )
     text = _SPACE_BEFORE_MARK.sub("", _SPACE.sub(" ", text)).strip()
     return text if any(char.isalnum() for char in text) else ""

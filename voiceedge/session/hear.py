@@ -39,10 +39,14 @@ class Hearing:
         self._endpoint: Endpoint | None = None
         self.ring = Ring(LISTENING_RATE_HZ, KEPT_S)
         self.media = MediaClock(LISTENING_RATE_HZ, clock)
-        self.set_format(wire_format)
+        self._begin_format(wire_format)
 
     def set_format(self, wire_format: str) -> None:
         """Take audio in this format from now on."""
+        self.ring.push(self._resampler.flush())  # the end of the old one, or the ring would fall behind the clock
+        self._begin_format(wire_format)
+
+    def _begin_format(self, wire_format: str) -> None:
         self._codec: Codec = codec(wire_format)
         self._decoder = self._codec.decoder()
         self._resampler = Resampler(self._codec.rate_hz, LISTENING_RATE_HZ)
