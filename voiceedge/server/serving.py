@@ -31,17 +31,20 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the port is taken or may not be used, or the host is not this machine's.
     """
+    bound: socket.socket | None = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
+        if bound is not None:
+            bound.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"Port {port} on {host} is taken: stop what uses it, or choose another with --port."
-            ) from error
-        raise ConfigError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+            message = f"Port {port} on {host} is taken: stop what uses it, or choose another with --port."
+        else:
+            message = f"Cannot listen on {host}:{port}: {error.strerror or error}."
+        raise ConfigError(message) from error
     return bound
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import BinaryIO, Self
 
 import msgspec
 
@@ -21,13 +21,13 @@ class TurnLog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self._encoder = msgspec.json.Encoder()
 
     def __enter__(self) -> Self:
         if self._path is not None:
             try:
-                self._file = self._path.open("a", encoding="utf-8", buffering=1)
+                self._file = self._path.open("ab", buffering=0)  # a line is there when its turn is over
             except OSError as error:
                 raise ConfigError(f"Cannot write the trace file {self._path}: {error.strerror}.") from error
         return self
@@ -46,7 +46,7 @@ class TurnLog:
         record = {"at": epoch_s(), "session": session_id, **msgspec.to_builtins(turn)}
         del record["type"], record["event_id"]
         try:
-            self._file.write(self._encoder.encode(record).decode() + "\n")
+            self._file.write(self._encoder.encode(record) + b"\n")
         except OSError as error:
             log.warning("the trace file cannot be written: %s", error.strerror)
 

@@ -221,7 +221,6 @@ class Session:
         self._happened(Event.SPEECH_STARTED if interrupts else Event.SPOKE_OVER)
 
     def _speech_stopped(self, ended: Ended) -> None:
-        detection = self.config.turn_detection
         self._outbox.put(out.SpeechStopped(audio_end_ms=milliseconds(ended.end), item_id=self._speech_id))
         self._buffer_begin = ended.end
         trace = TurnTrace(self._answering.next_number, self._hearing.moment(ended.last_voiced), self._node.clock)
@@ -235,11 +234,16 @@ class Session:
             commit_empty=False,
         )
         self._answering.heard(utterance)
-        if detection is not None and not detection.create_response:
-            self._happened(Event.TURN_KEPT)
-        else:
+        if self._answers_by_itself():
             self._answering.prepare(response_config(self.config, None), utterance)
             self._happened(Event.TURN_OVER)
+        else:
+            self._happened(Event.TURN_KEPT)
+
+    def _answers_by_itself(self) -> bool:
+        """Whether the end of the user's turn asks for an answer, or the client will."""
+        detection = self.config.turn_detection
+        return self.config.kind == "realtime" and (detection is None or detection.create_response)
 
     def _watch_for_silence(self) -> None:
         if self._guard is not None:
