@@ -158,6 +158,16 @@ def test_warmed_instructions_are_shared_by_all_streams(llm):
     assert cache_is_true(llm, other)
 
 
+def test_a_conversation_is_warmed_and_shared_with_nobody(llm):
+    stream = llm.open()
+    prompt = Prompt((Message("system", "Be brief."), Message("user", "hello there"), Message("assistant", "hi")))
+    list(stream.warm(prompt))
+    assert llm.chat.opening(prompt) not in llm.prefixes
+    again = Prompt((*prompt.messages, Message("user", "and now")))
+    finished = answer(stream, again)[-1]
+    assert finished.cached_tokens >= len(llm.chat.opening(prompt))
+
+
 def test_warming_can_be_stopped_and_taken_up_again(llm):
     stream = llm.open()
     warming = stream.warm(Prompt((INSTRUCTIONS,)))

@@ -143,7 +143,10 @@ class LlmStream(Protocol):
         ...
 
     def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
-        """Prefill what every answer to this prompt begins with (instructions and tools)."""
+        """Prefill what stands before the next thing that the user adds to this prompt.
+
+        Instructions and tools are shared with all streams; a prompt with a conversation in it is nobody else's.
+        """
         ...
 
     def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:

@@ -107,7 +107,9 @@ class OnnxLlmStream:
         return len(self._llm.chat.tokens(prompt))
 
     def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
-        """Prefill what stands before the first thing a user adds to `prompt`, and share it with all streams.
+        """Prefill what stands before the first thing a user adds to `prompt`.
+
+        Instructions and tools are shared with all streams; a prompt with a conversation in it is nobody else's.
 
         Raises:
             ContextFull: there would be no room for an answer.
@@ -120,7 +122,8 @@ class OnnxLlmStream:
             for chunk in self._chunks(tokens, cached):
                 self._run(turn, chunk)
                 yield Prefilled(len(chunk), cached)
-        if tokens not in self._llm.prefixes:
+        is_shared = all(message.role == "system" for message in prompt.messages)
+        if is_shared and tokens not in self._llm.prefixes:
             slot = self._slot_of(turn)
             rows = self._llm.slab.copy_out(slot, len(tokens))
             self._llm.prefixes.add(Prefix(tuple(tokens), rows))
