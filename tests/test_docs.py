@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT, settings_table
 from tests.e2e.nodes import running_node
 from voiceedge.config import Config
 from voiceedge.conversation.state import table
 from voiceedge.engines.fake import fake_engines
+from voiceedge.protocol import server_events
+from voiceedge.protocol.client_events import ClientEvent
 from voiceedge.session import hear, outbox, voice
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-DEFAULTS = {"home": "the user's cache", "instructions": "a friendly voice assistant", "trace_file": "none"}
 
 
 def test_the_state_table_is_the_code():
@@ -59,22 +58,40 @@ def test_the_scripts_and_files_that_the_readme_names_exist():
         assert (ROOT / name).exists(), name
 
 
-def settings_table() -> str:
-    """docs/settings.md's table, out of the docstrings of Config."""
-    fields = ast.parse((ROOT / "voiceedge" / "config.py").read_text(encoding="utf-8"))
-    config = next(node for node in fields.body if isinstance(node, ast.ClassDef) and node.name == "Config")
-    rows = ["| setting | environment | default | what it does |", "|---|---|---|---|"]
-    for field, doc in pairwise(config.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr) and isinstance(field.target, ast.Name):
-            name = field.target.id
-            default = DEFAULTS.get(name, f"`{getattr(Config(), name)}`")
-            text = " ".join(ast.literal_eval(doc.value).split())
-            rows.append(f"| `{name}` | `VOICEEDGE_{name.upper()}` | {default} | {text} |")
-    return "\n".join(rows)
-
-
 def test_every_setting_is_documented():
     shown = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert settings_table() in shown
     for name in Config.__struct_fields__:
         assert f"| `{name}` |" in shown
+
+
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def server_event_names() -> list[str]:
+    events = [kind for kind in vars(server_events).values() if isinstance(kind, type)]
+    tags = [event.__struct_config__.tag for event in events if issubclass(event, server_events.ServerEvent)]
+    return [tag for tag in tags if isinstance(tag, str) and tag.islower()]
+
+
+@pytest.mark.parametrize(
+    "name", [*(kind.__struct_config__.tag for kind in ClientEvent.__args__), *server_event_names(), "voiceedge.turn"]
+)
+def test_every_event_is_documented(name: str):
+    assert f"`{name}`" in PROTOCOL
+
+
+def error_codes() -> set[str]:
+    """Every code that the source can put on the wire."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "voiceedge").rglob("*.py"))
+    codes = set(re.findall(r'(?:\bcode|wire_code)="?(?: = )?"([a-z_]+)"', source))
+    codes |= set(re.findall(r'wire_code = "([a-z_]+)"', source))
+    for verb in re.findall(r'self\._find\([\w.]+, "(\w+)"\)', source):
+        codes.add(f"item_{verb}_invalid_item_id")
+    return codes
+
+
+def test_every_error_code_is_documented():
+    codes = error_codes()
+    assert {"invalid_value", "engine_failed", "item_truncate_invalid_item_id"} <= codes
+    assert {code for code in codes if f"`{code}`" not in PROTOCOL} == set()
