@@ -4,9 +4,11 @@
 #   docker build -t voiceedge:nano --build-arg PROFILE=nano .
 #
 # Any base with Python 3.11 or newer, its venv module and CA certificates will do; nothing here depends on the processor.
+# The builder has the same Python at the same place, and a C compiler for what has no wheel (miniaudio on arm64).
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BUILDER=docker.io/library/python:3.12-bookworm
 
-FROM ${BASE} AS libraries
+FROM ${BUILDER} AS libraries
 # whoever builds behind a mirror passes pip's settings and certificates as secrets: they are mounted, never part of a layer
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 # pip stays outside: a node never installs anything
@@ -15,7 +17,7 @@ COPY requirements/run.txt /source/requirements/run.txt
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/pip/bin/python -m pip --python /opt/libraries/bin/python install \
-    --require-hashes --only-binary=:all: -r /source/requirements/run.txt
+    --require-hashes -r /source/requirements/run.txt
 
 FROM libraries AS code
 COPY pyproject.toml README.md LICENSE NOTICE /source/
@@ -28,10 +30,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 FROM code AS models
 ARG PROFILE=standard
-ENV PYTHONPATH=/opt/voiceedge VOICEEDGE_HOME=/models OPENBLAS_NUM_THREADS=1
-# the model store downloads wheels through the pip of its own Python.
-# Stamps of verified files are left out: they name the file system's times of this machine and fit nowhere else.
+ENV PYTHONPATH=/opt/voiceedge VOICEEDGE_HOME=/models OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
+# The model store downloads wheels through the pip of its own Python. Stamps of verified files are left out: they name times of
+# this machine's file system, which fit nowhere else and would make the same models another layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=npm,target=/root/.npmrc \
     --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/libraries/bin/python -m ensurepip \
     && /opt/voiceedge/bin/voiceedge models pull "${PROFILE}" \
@@ -45,12 +48,14 @@ LABEL org.opencontainers.image.title="VoiceEdge" \
 COPY --from=libraries /opt/libraries /opt/libraries
 COPY --from=models /models /models
 COPY --from=code /opt/voiceedge /opt/voiceedge
+# ORT_…: onnxruntime's wheels otherwise count their use, keep an identifier of the machine and send both to their maker
 ENV PATH=/opt/voiceedge/bin:/opt/libraries/bin:$PATH \
     PYTHONPATH=/opt/voiceedge \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     OPENBLAS_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     VOICEEDGE_PROFILE=${PROFILE} \
     VOICEEDGE_HOME=/models \
     VOICEEDGE_OFFLINE=true \

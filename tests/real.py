@@ -20,6 +20,12 @@ def local_models(profile: str) -> dict[Stage, LocalModel]:
 
 
 @cache
+def local_model(model_id: str) -> LocalModel:
+    """One model."""
+    return ModelStore(Config().home).pull(model_id)
+
+
+@cache
 def engines(profile: str) -> Engines:
     """The engines of a profile."""
     return load_engines(local_models(profile), slots=SLOTS, context_tokens=CONTEXT_TOKENS, threads=thread_plan(2))

@@ -80,6 +80,9 @@ def test_serve_hands_every_option_to_the_settings(run, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "_serve", served.append)
     wanted = Config(
         profile="nano",
+        stt_model="ears",
+        llm_model="mind",
+        tts_model="mouth",
         host="0.0.0.0",
         port=81,
         engines="fake",

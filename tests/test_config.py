@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voiceedge.config import FIELDS, PREFIX, Config, load_config
+from voiceedge.config import FIELDS, PREFIX, PUBLIC_NPM_REGISTRY, Config, load_config, npm_registry
 from voiceedge.errors import ConfigError
 
 
@@ -154,3 +154,55 @@ def test_every_setting_says_what_it_is():
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and len(below.value.value) > 20
     }
     assert described == set(FIELDS)
+
+
+# ── npm's registry ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def npmrc(tmp_path, monkeypatch):
+    """Writes the user's `.npmrc`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def write(text):
+        (tmp_path / ".npmrc").write_text(text, encoding="utf-8")
+
+    return write
+
+
+def test_without_any_setting_npms_registry_is_the_public_one(npmrc):
+    assert npm_registry(environment={}) == PUBLIC_NPM_REGISTRY
+    npmrc("; a comment = x\n\naudit=false\nregistry\n")
+    assert npm_registry(environment={"NPM_CONFIG_REGISTRY": ""}) == PUBLIC_NPM_REGISTRY
+
+
+@pytest.mark.parametrize(
+    "line", ["registry=http://mine/npm", " registry = http://mine/npm/ ", 'registry="http://mine/npm"']
+)
+def test_npms_registry_is_read_from_the_users_npmrc(npmrc, line):
+    npmrc(f"# registry=http://comment\n{line}\n")
+    assert npm_registry(environment={}) == "http://mine/npm/"
+
+
+@pytest.mark.parametrize("name", ["npm_config_registry", "NPM_CONFIG_REGISTRY"])
+def test_the_environment_wins_over_the_npmrc_as_it_does_for_npm(npmrc, name):
+    npmrc("registry=http://file/")
+    assert npm_registry(environment={name: "https://variable"}) == "https://variable/"
+
+
+def test_a_scope_can_have_a_registry_of_its_own(npmrc):
+    npmrc("@me:registry=http://scope/\nregistry=http://file/\n")
+    assert npm_registry("@me", {"NPM_CONFIG_REGISTRY": "http://variable/"}) == "http://scope/"
+    assert npm_registry("@other", {}) == "http://file/"
+
+
+def test_npm_may_be_told_of_another_npmrc(npmrc, tmp_path):
+    npmrc("registry=http://home/")
+    (tmp_path / "other").write_text("registry=http://other/", encoding="utf-8")
+    assert npm_registry(environment={"NPM_CONFIG_USERCONFIG": str(tmp_path / "other")}) == "http://other/"
+
+
+def test_a_registry_that_is_no_address_is_the_operators_error(npmrc):
+    npmrc("registry=${REGISTRY}")
+    with pytest.raises(ConfigError, match=r"'\$\{REGISTRY\}', which is no http"):
+        npm_registry(environment={})

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,8 +16,10 @@ from rich.markup import escape
 from typer.exceptions import Abort, TyperException
 
 from voiceedge import __version__, terminal
+from voiceedge.cli_models import models
+from voiceedge.cli_options import ConfigFile, Home, Offline, setting
 from voiceedge.config import Config, load_config
-from voiceedge.engines import Engines
+from voiceedge.engines import Engines, Stage
 from voiceedge.errors import OperatorError
 from voiceedge.modelstore.store import ModelStore
 from voiceedge.session.node import make_node
@@ -29,27 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-models = typer.Typer(help="The models on this machine: list, pull, verify.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-
-USAGE, INTERRUPTED = 2, 130
+USAGE, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes: as every shell tool has them."""
-
-
-def _setting(name: str, text: str) -> Any:
-    """An option that stands for a setting; its default is the setting's, so that help cannot drift."""
-    default = getattr(Config(), name)
-    shown = _UNSHOWN.get(name, str(default).lower() if isinstance(default, bool) else default)
-    return typer.Option(help=f"{text} \\[default: {shown}]", show_default=False)
-
-
-_UNSHOWN = {"home": "the user's cache", "instructions": "a friendly voice assistant", "trace_file": "none"}
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. \\[default: none]")]
-Home = Annotated[Path | None, _setting("home", "Folder of models and builds.")]
-Offline = Annotated[
-    bool | None, typer.Option("--offline", help="Never fetch anything. \\[default: false]", show_default=False)
-]
 
 
 def main() -> None:
@@ -84,21 +70,26 @@ def _root(
 
 @app.command()
 def serve(
-    profile: Annotated[str | None, _setting("profile", "Which models: nano or standard.")] = None,
-    host: Annotated[str | None, _setting("host", "Address to listen on.")] = None,
-    port: Annotated[int | None, _setting("port", "TCP port.")] = None,
+    profile: Annotated[str | None, setting("profile", "Which models: nano, standard or voices.")] = None,
+    stt_model: Annotated[str | None, setting("stt_model", "Speech-to-text model instead of the profile's.")] = None,
+    llm_model: Annotated[str | None, setting("llm_model", "Language model instead of the profile's.")] = None,
+    tts_model: Annotated[
+        str | None, setting("tts_model", "Voice model, or an added voice, instead of the profile's.")
+    ] = None,
+    host: Annotated[str | None, setting("host", "Address to listen on.")] = None,
+    port: Annotated[int | None, setting("port", "TCP port.")] = None,
     config: ConfigFile = None,
-    engines: Annotated[str | None, _setting("engines", "real, or fake: answers without models.")] = None,
-    max_sessions: Annotated[int | None, _setting("max_sessions", "Conversations at a time.")] = None,
-    instructions: Annotated[str | None, _setting("instructions", "System prompt for clients that bring none.")] = None,
-    language: Annotated[str | None, _setting("language", "Language that is heard.")] = None,
-    context_tokens: Annotated[int | None, _setting("context_tokens", "Tokens that the LLM sees.")] = None,
-    max_answer_tokens: Annotated[int | None, _setting("max_answer_tokens", "Longest answer.")] = None,
-    temperature: Annotated[float | None, _setting("temperature", "0 takes the likeliest token.")] = None,
-    top_p: Annotated[float | None, _setting("top_p", "Probability that sampling chooses from.")] = None,
-    repetition_penalty: Annotated[float | None, _setting("repetition_penalty", "1 is off.")] = None,
-    trace_file: Annotated[Path | None, _setting("trace_file", "One JSON line a turn, no words.")] = None,
-    log_level: Annotated[str | None, _setting("log_level", "debug, info, warning or error.")] = None,
+    engines: Annotated[str | None, setting("engines", "real, or fake: answers without models.")] = None,
+    max_sessions: Annotated[int | None, setting("max_sessions", "Conversations at a time.")] = None,
+    instructions: Annotated[str | None, setting("instructions", "System prompt for clients that bring none.")] = None,
+    language: Annotated[str | None, setting("language", "Language that is heard.")] = None,
+    context_tokens: Annotated[int | None, setting("context_tokens", "Tokens that the LLM sees.")] = None,
+    max_answer_tokens: Annotated[int | None, setting("max_answer_tokens", "Longest answer.")] = None,
+    temperature: Annotated[float | None, setting("temperature", "0 takes the likeliest token.")] = None,
+    top_p: Annotated[float | None, setting("top_p", "Probability that sampling chooses from.")] = None,
+    repetition_penalty: Annotated[float | None, setting("repetition_penalty", "1 is off.")] = None,
+    trace_file: Annotated[Path | None, setting("trace_file", "One JSON line a turn, no words.")] = None,
+    log_level: Annotated[str | None, setting("log_level", "debug, info, warning or error.")] = None,
     home: Home = None,
     offline: Offline = None,
 ) -> None:
@@ -119,6 +110,8 @@ def _serve(config: Config) -> None:
     from voiceedge.server.turn_log import TurnLog
 
     begun = now()
+    # until the server takes it over; process 1 of a container would otherwise ignore it and go on loading
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines hold whole URLs
     bound = bind(config.host, config.port)
@@ -156,8 +149,10 @@ def _engines(config: Config) -> tuple[Engines, int]:
         fakes = fake_engines(slots=config.max_sessions, context_tokens=config.context_tokens)
         return fakes, plan.workers
     store = ModelStore(config.home)
+    chosen: dict[Stage, str | None] = {"stt": config.stt_model, "llm": config.llm_model, "tts": config.tts_model}
+    instead = {stage: model for stage, model in chosen.items() if model is not None}
     with terminal.pull_progress() as progress:
-        local = store.resolve(config.profile, progress, offline=config.offline)
+        local = store.resolve(config.profile, progress, offline=config.offline, instead=instead)
     engines = load_engines(
         local,
         slots=config.max_sessions + 1,
@@ -224,61 +219,6 @@ def bench(
     terminal.out.print(render(report))
     if json_file is not None:
         json_file.write_text(json.dumps(to_json(report), indent=1) + "\n", encoding="utf-8")
-
-
-@models.command("list")
-def models_list(config: ConfigFile = None, home: Home = None) -> None:
-    """Show every model that VoiceEdge knows, and whether it is on this machine."""
-    terminal.out.print(terminal.models_table(ModelStore(load_config({"home": home}, config).home)))
-
-
-@models.command("pull")
-def models_pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. \\[default: profile standard]")] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Hash every file and replace what differs.")] = False,
-    config: ConfigFile = None,
-    home: Home = None,
-    offline: Offline = None,
-) -> None:
-    """Bring models to this machine, checked by sha256, and build what has to be built."""
-    settings = load_config({"home": home, "offline": offline}, config)
-    store = ModelStore(settings.home)
-    for model_id in _model_ids(store, names or [settings.profile]):
-        with terminal.pull_progress() as progress:
-            local = store.pull(model_id, progress, offline=settings.offline, repair=repair)
-        terminal.out.print(f"[green]✓[/] {model_id}  {local.folder}")
-
-
-@models.command("verify")
-def models_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Models or profiles. \\[default: what is here]")] = None,
-    config: ConfigFile = None,
-    home: Home = None,
-) -> None:
-    """Hash every file of the models on this machine; exit code 2 if one is not what its manifest says."""
-    store = ModelStore(load_config({"home": home}, config).home)
-    chosen = _model_ids(store, names) if names else [m for m in store.catalogue.models if store.state(m) == "present"]
-    problems = []
-    for model_id in chosen:
-        with terminal.pull_progress() as progress:
-            found = store.verify(model_id, progress)
-        terminal.out.print(f"[red]✗[/] {model_id}" if found else f"[green]✓[/] {model_id}")
-        problems += found
-    for problem in problems:
-        terminal.err.print(escape(str(problem)))
-    if problems:
-        raise typer.Exit(2)
-
-
-def _model_ids(store: ModelStore, names: list[str]) -> list[str]:
-    """Models by name; a profile stands for all of its models."""
-    ids: dict[str, None] = {}
-    for name in names:
-        if name in store.catalogue.profiles:
-            ids.update(dict.fromkeys(m.id for m in store.catalogue.stages(name).values()))
-        else:
-            ids[store.catalogue.model(name).id] = None
-    return list(ids)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,16 @@ _NOT_SETTINGS = frozenset({"CONFIG"})
 """Variables with the prefix that name something else: CONFIG is the file."""
 
 
+def tame_libraries() -> None:
+    """Set what libraries read from the environment when they are imported; what the user has set stays.
+
+    onnxruntime on Linux otherwise keeps a device id and reports use to its maker: a node says nothing to anybody.
+    numpy's own thread pool spins, and would take time from the engines.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def load_config(
     flags: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Config:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TransferSpeedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from voiceedge.config import Config
@@ -29,10 +30,23 @@ class PullProgress:
     def __call__(self, step: Step) -> None:
         """Move a model's bar."""
         if step.model not in self._tasks:
-            self._tasks[step.model] = self._progress.add_task("")
-        known = step.total or None
-        task = self._tasks[step.model]
-        self._progress.update(task, description=f"{step.model}: {step.what}", completed=step.done, total=known)
+            self._tasks[step.model] = self._progress.add_task("", amount="")
+        self._progress.update(
+            self._tasks[step.model],
+            description=escape(f"{step.model}: {step.what}"),
+            completed=step.done,
+            total=step.total or 1,
+            amount=_amount(step),
+        )
+
+
+def _amount(step: Step) -> str:
+    """How much is done, empty where the end cannot be known."""
+    if not step.total:
+        return ""
+    if step.unit == "percent":
+        return f"{step.done} %"
+    return f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} MB"
 
 
 @contextmanager
@@ -42,8 +56,7 @@ def pull_progress() -> Iterator[PullProgress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        TextColumn("{task.fields[amount]}"),
     )
     with Progress(*columns, console=err, transient=True) as progress:
         yield PullProgress(progress)
@@ -55,13 +68,14 @@ def models_table(store: ModelStore) -> Table:
     for manifest in store.catalogue.models.values():
         profiles = [p.id for p in store.catalogue.profiles.values() if manifest.id in p.models.values()]
         here = store.state(manifest.id) == "present"
+        own = " (yours)" if store.is_own(manifest.id) else ""
         table.add_row(
-            manifest.id,
-            manifest.stage,
+            f"{manifest.id}{own}",
+            manifest.stage if manifest.voice_of is None else f"voice of {manifest.voice_of}",
             "[green]yes[/]" if here else "[yellow]no[/]",
             f"{manifest.bytes / 1e6:.0f} MB",
             f"{manifest.memory_mb} MB",
-            manifest.licence,
+            escape(manifest.licence),
             ", ".join(profiles),
         )
     return table

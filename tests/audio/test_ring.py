@@ -38,3 +38,12 @@ def test_a_chunk_longer_than_the_ring_leaves_its_end():
     ring.push(numbered(0, 7))
     ring.push(numbered(7, 40))
     assert ring.read(0, 100).tolist() == list(range(30, 40))
+
+
+@given(chunks=st.lists(st.integers(0, 30), max_size=12))
+def test_memory_is_taken_as_audio_comes_and_keeps_what_is_there(chunks):
+    ring = Ring(1, 40.0)  # of which 15 s are taken at once
+    for size in chunks:
+        ring.push(numbered(ring.end, ring.end + size))
+    total = sum(chunks)
+    assert ring.read(0, total).tolist() == list(range(max(0, total - 40), total))

@@ -60,7 +60,8 @@ class Panic(BaseException):
 class Faults:
     """Counts the steps that the engines take, and breaks one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, llm_step_s: float = 0.0) -> None:
+        self.llm_step_s = llm_step_s
         self.taken: Counter[str] = Counter()
         self.shared_streams = 0
         """How often a stream of the LLM was used by two generators at a time."""
@@ -193,6 +194,7 @@ class _LlmStream:
                 yield step
 
     def _take(self, step: str, prompt: Prompt) -> None:
+        time.sleep(self._faults.llm_step_s)
         if NEIGHBOUR not in prompt.messages[0].text:
             self._faults.take(step)
 
@@ -225,15 +227,14 @@ class _Tts:
         self._faults.take("tts.end")
 
 
-async def settled(node: RunningNode, *, sessions: int, tasks: int) -> None:
-    """Wait until the node holds so many sessions and so many tasks."""
+async def settled(node: RunningNode, *, sessions: int) -> None:
+    """Wait until the node holds so many sessions, all of them idle, and nothing else."""
     deadline = time.monotonic() + 5.0
-    while node.admission.sessions != sessions or len(alive(node)) != tasks:
-        assert time.monotonic() < deadline, (node.admission.sessions, sorted(t.get_name() for t in alive(node)))
-        await asyncio.to_thread(time.sleep, 0.001)
-
-
-def alive(node: RunningNode) -> set[asyncio.Task[object]]:
-    """The tasks of the node's loop."""
-    assert node.loop is not None
-    return asyncio.all_tasks(node.loop)
+    while True:
+        assert node.loop is not None
+        names = [task.get_name() for task in asyncio.all_tasks(node.loop)]
+        # the server's own task, and for every session the one of its connection and its writer
+        if node.admission.sessions == sessions and len(names) == 1 + 2 * sessions:
+            return
+        assert time.monotonic() < deadline, (node.admission.sessions, names)
+        await asyncio.sleep(0.001)

@@ -56,6 +56,16 @@ def test_a_model_without_its_file_or_its_build_is_missing():
         loading.LOADERS["llm", "onnx_llm"](NANO["llm"], None)
 
 
+def test_a_kokoro_model_gets_its_voices_by_name_and_in_order(monkeypatch):
+    made = []
+    monkeypatch.setattr("voiceedge.engines.kokoro.KokoroTts", lambda *given: made.append(given))
+    files = {"mine.bin": Path("m"), "oov.onnx": Path("o"), "kokoro.onnx": Path("k"), "af_heart.bin": Path("h")}
+    options = loading._Options(1, 256, ThreadPlan(tts=2), "en")
+    loading.LOADERS["tts", "kokoro"](Model("k", "kokoro", files=files), options)
+    assert made == [(Path("k"), {"mine": Path("m"), "af_heart": Path("h")}, 2)]
+    assert list(made[0][1]) == ["mine", "af_heart"]
+
+
 @pytest.mark.parametrize("cores", range(1, 65))
 def test_every_core_has_work_and_no_engine_has_more_threads_than_cores(cores):
     plan = thread_plan(cores)

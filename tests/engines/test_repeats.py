@@ -38,3 +38,14 @@ def test_what_is_placed_behind_the_last_sound_was_not_said():
 
 def test_a_text_without_repeats_is_kept_whole():
     assert count_said(["what", "time", "is", "it", ""], [0.0, 0.3, 0.5, 0.7, 0.9], (0.1, 0.9)) == 5
+
+
+def test_of_copies_that_are_squeezed_into_the_first_one_keeps_one():
+    # "Montreal, uh, forced aligner." twice, said once (measured with tiny.en)
+    words = ["montreal", "", "uh", "", "forced", "align", "er", ""] * 2
+    starts_s = [0.0, *[1.88] * 9, 2.22, 2.88, 3.88, 4.08, 4.38, 5.86]
+    assert count_said(words, starts_s, (1.27, 4.53)) == 8
+
+
+def test_a_word_said_twice_before_noise_is_kept_twice():
+    assert count_said(["no", "no"], [0.1, 0.4], (0.1, 2.5)) == 2

@@ -1,7 +1,7 @@
-"""Word errors: what two texts are compared as, how many words differ, and how sure a difference between two engines is.
+"""Word errors: what two texts are compared as, how many words differ, how sure a difference between engines is.
 
-The normaliser follows the rules of openai/whisper's `EnglishTextNormalizer` as far as they matter to speech: what sounds
-the same counts as the same. Numbers become words, for digits do not tell "2:30" from "two thirty".
+The normaliser follows the rules of openai/whisper's `EnglishTextNormalizer` as far as they matter to speech: what
+sounds the same counts as the same. Numbers become words, for digits do not tell "2:30" from "two thirty".
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-ONES = (
+ONES = re.findall(
+    r"\w+",
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "eighteen nineteen",
+)
+TENS = ("zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
     "twelve": "twelfth",
 }  # fmt: skip
-FILLERS = frozenset("hm hmm mm mhm mmm uh um".split())
+FILLERS = frozenset({"hm", "hmm", "mm", "mhm", "mmm", "uh", "um"})
 """Whisper leaves them out or writes them, as it likes."""
 CONTRACTIONS = (
     (r"\bwon't\b", "will not"),
@@ -40,7 +41,7 @@ CONTRACTIONS = (
     (r"\by'?know\b", "you know"),
 )
 SPELLINGS = {
-    "mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint", "ok": "okay", "oz": "ounce", 
+    "mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint", "ok": "okay", "oz": "ounce", "iced": "ice",
     "alright": "all right", "colour": "color", "coloured": "colored", "colours": "colors", "humour": "humor",
     "favour": "favor", "favourite": "favorite", "honour": "honor", "grey": "gray", "centre": "center", "metre": "meter",
     "metres": "meters", "cosy": "cozy", "enquiries": "inquiries",
@@ -51,15 +52,16 @@ def words(text: str) -> list[str]:
     """The words of `text` as they are compared.
 
     Lower case; without punctuation, accents, fillers and what stands in brackets; hyphens part words; contractions are
-    written out; numbers, ordinals, sums of money and times are in words; one spelling where British and American differ.
+    written out; numbers, ordinals, sums of money and times are in words; American spelling where British differs.
     """
     plain = unicodedata.normalize("NFKD", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     plain = re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", plain)
-    plain = re.sub(r"\b([ap])\.m\b\.?|(?<=\d)\s*([ap])m\b", lambda found: f" {found[1] or found[2]} m", plain)
+    plain = re.sub(r"(?<=\d):00(?!\d)", " ", plain)
+    plain = re.sub(r"(?<=\d)[.:](\d\d)(?=[.\s]*[ap]\.?m\b)", r" \1", plain)
+    plain = re.sub(r"\b([ap])\.m\b\.?|(?<=\d)[.\s]*([ap])m\b", lambda found: f" {found[1] or found[2]} m", plain)
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain)
     plain = re.sub(r"\$(\d+)", r"\1 dollars", plain).replace("%", " percent").replace("&", " and ")
-    plain = re.sub(r"(?<=\d):00\b", " ", plain)
     plain = re.sub(r"(?<=\d)\.(?=\d)", " point ", plain)
     for pattern, written_out in CONTRACTIONS:
         plain = re.sub(pattern, written_out, plain)
@@ -123,28 +125,22 @@ def _holds(heard: Sequence[str], phrase: Sequence[str]) -> bool:
 
 
 def runs_in_circles(said: Sequence[str] | None, heard: Sequence[str]) -> bool:
-    """Whether `heard` repeats a phrase more often in a row than it was said; three times where that is unknown.
+    """Whether `heard` repeats a phrase more often in a row than anything was said; three times where that is unknown.
 
     A single word may come once too often: that is a word misheard ("five five" for "nine five").
     """
-    for size in range(1, len(heard) // 2 + 1):
-        for at in range(len(heard) - 2 * size + 1):
-            phrase = heard[at : at + size]
-            copies = _copies(heard[at:], phrase)
-            if copies < 2:
-                continue
-            spoken = 2 if said is None else max((_copies(said[i:], phrase) for i in range(len(said))), default=0)
-            if copies > spoken + (size == 1):
-                return True
-    return False
+    spoken = 2 if said is None else max((copies for _, copies in _phrases(said)), default=1)
+    return any(copies > spoken + (size == 1 and said is not None) for size, copies in _phrases(heard))
 
 
-def _copies(text: Sequence[str], phrase: Sequence[str]) -> int:
-    """How often `text` begins with `phrase` in a row."""
-    size, copies = len(phrase), 0
-    while list(text[copies * size : (copies + 1) * size]) == list(phrase):
-        copies += 1
-    return copies
+def _phrases(text: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Every phrase of a text: how many words it has, and how often it comes in a row."""
+    for size in range(1, len(text) + 1):
+        for at in range(len(text) - size + 1):
+            copies = 1
+            while text[at + copies * size : at + (copies + 1) * size] == text[at : at + size]:
+                copies += 1
+            yield size, copies
 
 
 def interval(first: Sequence[int], second: Sequence[int], counted: Sequence[int]) -> tuple[float, float]:

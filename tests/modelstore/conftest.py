@@ -22,7 +22,13 @@ class Site:
     redirects: dict[str, str] = field(default_factory=dict)
     cut_short: set[str] = field(default_factory=set)
     """Paths whose connection closes half-way."""
+    breaks: dict[str, list[int]] = field(default_factory=dict)
+    """Bytes of the body after which each answer to a path breaks off, one answer after the other."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Paths that know ranges, with their ETag."""
     asked: list[str] = field(default_factory=list)
+    ranges: list[tuple[str | None, str | None]] = field(default_factory=list)
+    """Range and If-Range of each request."""
 
     def url(self, path: str) -> str:
         return f"{self.address}{path}"
@@ -46,10 +52,27 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             if body is None:
                 self.send_error(404)
                 return
-            self.send_response(200)
+            wanted, condition = self.headers.get("Range"), self.headers.get("If-Range")
+            served.ranges.append((wanted, condition))
+            tag = served.tags.get(self.path)
+            first = 0
+            if tag is not None and wanted is not None and condition in (None, tag):
+                first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                if first >= len(body):
+                    self.send_error(416)
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+            else:
+                self.send_response(200)
+            if tag is not None:
+                self.send_header("ETag", tag)
+            body = body[first:]
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if self.path in served.cut_short else body)
+            sizes = served.breaks.get(self.path)
+            size = len(body) // 2 if self.path in served.cut_short else sizes.pop(0) if sizes else len(body)
+            self.wfile.write(body[:size])
 
         def log_message(self, *args):
             pass

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from voiceedge.errors import ModelMissing
-from voiceedge.modelstore.fetch import by_hand, check_space, fetch, silent
-from voiceedge.modelstore.manifest import PartsSource, PathSource, UrlSource, WheelSource
-from voiceedge.modelstore.sources import CHUNK_BYTES, Sources
+from voiceedge.modelstore.download import partial_path
+from voiceedge.modelstore.fetch import by_hand, check_space, fetch, needed_bytes, silent
+from voiceedge.modelstore.manifest import NpmSource, PartsSource, PathSource, UrlSource, WheelSource
+from voiceedge.modelstore.sources import Sources
+from voiceedge.modelstore.web import CHUNK_BYTES
 
 CONTENT = b"weights" * 1000
 
@@ -51,7 +53,7 @@ def test_a_later_source_is_left_alone_when_an_earlier_one_delivers(site, sources
     assert site.asked == ["/first"]
 
 
-def test_when_all_fail_each_source_is_told_with_its_reason_and_nothing_is_left(
+def test_when_all_fail_each_source_is_told_with_its_reason_and_nothing_appears(
     site, sources, make_file, tmp_path, wheelhouse
 ):
     site.pages["/short"] = CONTENT
@@ -70,7 +72,7 @@ def test_when_all_fail_each_source_is_told_with_its_reason_and_nothing_is_left(
     assert first == "tiny: no source delivered weights.bin."
     assert site.url("/absent") in absent
     assert "HTTP 404" in absent
-    assert "ended after 3500 of 7000 bytes" in short
+    assert "broke off 3500 bytes before its end" in short
     assert f"not {file.sha256}" in wrong
     assert "No matching distribution" in wheel
     assert str(tmp_path) in hands[0]
@@ -100,6 +102,36 @@ def test_a_folder_that_cannot_be_written_is_told_as_that(site, sources, make_fil
     target = tmp_path / "absent" / "w"
     with pytest.raises(ModelMissing, match="cannot be written: No such file"):
         fetch("tiny", make_file(CONTENT, UrlSource(site.url("/w"))), target, sources, silent)
+
+
+def test_a_linked_file_stays_where_it_is_and_is_checked(sources, make_file, tmp_path):
+    (tmp_path / "mine").write_bytes(CONTENT)
+    fetch("tiny", make_file(CONTENT, PathSource(str(tmp_path / "mine"), link=True)), tmp_path / "w", sources, silent)
+    assert (tmp_path / "w").readlink() == tmp_path / "mine"
+    (tmp_path / "mine").write_bytes(CONTENT[::-1])
+    with pytest.raises(ModelMissing, match="has sha256"):
+        fetch(
+            "tiny", make_file(CONTENT, PathSource(str(tmp_path / "mine"), link=True)), tmp_path / "v", sources, silent
+        )
+    assert not (tmp_path / "v").exists()
+
+
+def test_room_is_needed_for_what_has_not_arrived_twice_where_it_is_unpacked_and_not_for_links(make_file, tmp_path):
+    url, wheel = UrlSource("http://x/y"), WheelSource("p-1==1.0", "a")
+    npm, link = NpmSource("voices==1.0.0", "a"), PathSource("/a", link=True)
+    plain = make_file(bytes(1000), url)
+    assert needed_bytes(tmp_path, [plain]) == 1000
+    assert needed_bytes(tmp_path, [make_file(bytes(10), url, wheel), make_file(bytes(10), npm)]) == 40
+    assert needed_bytes(tmp_path, [make_file(bytes(10), link)]) == 0
+    partial_path(tmp_path, plain).write_bytes(bytes(400))
+    assert needed_bytes(tmp_path, [plain]) == 600
+
+
+def test_bringing_an_npm_member_by_hand_names_package_member_and_folder(make_file, tmp_path):
+    (line,) = by_hand("tiny", [make_file(b"a", NpmSource("voices==1.0.0", "bin/a.bin"))], tmp_path)
+    assert "`npm pack voices@1.0.0`" in line
+    assert "bin/a.bin" in line
+    assert str(tmp_path) in line
 
 
 def test_bringing_by_hand_names_every_wheel_once(make_file, tmp_path):

@@ -1,5 +1,7 @@
 """A build appears whole or not at all, and is kept by what it was built from."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,26 @@ def test_the_folder_depends_on_the_input_and_on_the_builder(manifest, make_file,
 def test_a_damaged_record_means_no_build(tmp_path, record):
     (tmp_path / "build.json").write_bytes(record)
     assert graphs.outputs(tmp_path) is None
+
+
+def test_a_new_build_takes_the_place_of_older_ones_but_only_when_it_is_done(manifest, source, tmp_path):
+    older = tmp_path / "build-0"
+    older.mkdir()
+
+    def fail(source, target, progress):
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        graphs.build(manifest, STEP, source, tmp_path / "build-1", graphs.Builder("1", fail), silent)
+    assert older.exists()
+    graphs.build(manifest, STEP, source, tmp_path / "build-1", graphs.Builder("1", compile_upper), silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build-1", "weights.bin"]
+
+
+def test_asking_for_the_builders_version_imports_neither_onnx_nor_gguf():
+    code = (
+        "import sys; from voiceedge.modelstore.graphs import onnx_builder; onnx_builder().version; "
+        "print([name for name in ('onnx', 'gguf', 'tokenizers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from voiceedge.errors import ConfigError
 from voiceedge.modelstore import manifest
 from voiceedge.modelstore.manifest import (
     STAGES,
+    NpmSource,
     PackageSource,
     PartsSource,
     PathSource,
@@ -143,7 +145,7 @@ def test_shipped_hub_addresses_name_a_commit():
     sources = [s for m in catalogue.models.values() for f in m.files for s in f.sources]
     addresses = [source.url for source in sources if isinstance(source, UrlSource)]
     assert addresses
-    for address in addresses:
+    for address in (address for address in addresses if "/resolve/" in address):
         revision = address.split("/resolve/")[1].split("/")[0]
         assert len(revision) == 40
         assert int(revision, 16)
@@ -152,7 +154,9 @@ def test_shipped_hub_addresses_name_a_commit():
 def test_shipped_models_without_a_package_can_be_had_without_a_model_hub():
     catalogue = read_catalogue([shipped_folder()])
     for file in (file for model in catalogue.models.values() for file in model.files):
-        assert any(isinstance(s, WheelSource | PartsSource | PackageSource) for s in file.sources), file.name
+        assert any(isinstance(s, WheelSource | PartsSource | NpmSource | PackageSource) for s in file.sources), (
+            file.name
+        )
 
 
 def test_a_users_own_manifest_is_added_and_may_replace_a_shipped_one(tmp_path):
@@ -190,3 +194,22 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         catalogue.profile("mini")
     with pytest.raises(ConfigError, match=r"no model 'x'.*whisper-base"):
         catalogue.model("x")
+
+
+@pytest.mark.parametrize("package", ["voices==1.0.0", "@scope/voices==2.0.0-beta.1"])
+def test_npm_packages_are_named_with_their_version(package):
+    assert msgspec.convert({"kind": "npm", "package": package, "member": "a/b.bin"}, NpmSource).package == package
+
+
+@pytest.mark.parametrize(
+    "package", ["voices", "voices==latest", "../etc==1.0.0", "a/b==1.0.0", "UPPER==1.0.0", "v==1/2"]
+)
+def test_what_could_lead_out_of_the_registry_is_no_npm_package(package):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"kind": "npm", "package": package, "member": "a"}, NpmSource)
+
+
+def test_a_voice_of_no_model_is_refused(tmp_path):
+    write(tmp_path, 'voice_of = "nobody"\n' + HEAD + FILE)
+    with pytest.raises(ConfigError, match=r"nobody.*voice_of"):
+        read_catalogue([tmp_path])

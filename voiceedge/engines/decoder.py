@@ -68,7 +68,7 @@ class Lane:
             EngineFailed: onnxruntime raised; rows from `past` on are undefined.
         """
         total = past + len(tokens)
-        inputs = {
+        inputs: dict[str, NDArray[np.int32] | NDArray[np.int64]] = {
             "input_ids": np.array([tokens], np.int64),
             "seqlens_k": np.array([total - 1], np.int32),
             "total_sequence_length": np.array(total, np.int32),

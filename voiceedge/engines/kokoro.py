@@ -1,4 +1,4 @@
-"""Text-to-speech with Kokoro-82M: many English voices at 24 kHz, thirty times the work of hibari.
+"""Text-to-speech with Kokoro-82M: many English voices at 24 kHz, fifty times the work of hibari.
 
 Phonemes come from hibari's G2P. Its alphabet and the numbers of its phonemes are Kokoro's own (`vocab` in the
 config.json of hexgrad/Kokoro-82M, 114 entries): hibari is distilled from this model.

@@ -99,9 +99,20 @@ def load_engines(
     missing = [stage for stage in STAGES if stage not in models]
     if missing:
         raise ConfigError(f"the profile has no model for {', '.join(missing)}")
-    options = _Options(slots, context_tokens, threads, language)
-    loaded: dict[str, Any] = {stage: _loader(stage, models[stage])(models[stage], options) for stage in STAGES}
+    loaded: dict[str, Any] = {
+        stage: load_engine(
+            stage, models[stage], slots=slots, context_tokens=context_tokens, threads=threads, language=language
+        )
+        for stage in STAGES
+    }
     return Engines(**loaded, names={stage: models[stage].id for stage in STAGES})
+
+
+def load_engine(
+    stage: Stage, model: LocalModel, *, slots: int, context_tokens: int, threads: ThreadPlan, language: str = "en"
+) -> Any:
+    """Load one model; `load_engines` tells what the arguments are and what can go wrong."""
+    return _loader(stage, model)(model, _Options(slots, context_tokens, threads, language))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +181,19 @@ def _hibari(model: LocalModel, options: _Options) -> object:
     return HibariTts(options.threads.tts)
 
 
+def _kokoro(model: LocalModel, options: _Options) -> object:
+    from voiceedge.engines.kokoro import KokoroTts
+
+    voices = {name.removesuffix(".bin"): path for name, path in model.files.items() if name.endswith(".bin")}
+    return KokoroTts(_one_file(model, "kokoro.onnx"), voices, options.threads.tts)
+
+
 LOADERS: dict[tuple[str, str], _Load] = {
     ("vad", "silero"): _silero,
     ("end_of_turn", "smart_turn"): _smart_turn,
     ("stt", "whisper"): _whisper,
     ("llm", "onnx_llm"): _onnx_llm,
     ("tts", "hibari"): _hibari,
+    ("tts", "kokoro"): _kokoro,
 }
 """What can be loaded, by stage and by the name that manifests use."""

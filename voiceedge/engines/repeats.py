@@ -30,11 +30,13 @@ def count_said(words: Sequence[str], starts_s: Sequence[float], audible_s: tuple
     if copies is None:
         return kept
     edges_s = [min(max(starts_s[copy], begin_s), end_s) for copy in copies] + [end_s]
-    least_s = SHARE_OF_FIRST * (edges_s[1] - edges_s[0])
-    for copy, (from_s, to_s) in zip(copies[1:], pairwise(edges_s[1:]), strict=True):
-        if to_s - from_s <= least_s:
+    first_s, *others_s = (to_s - from_s for from_s, to_s in pairwise(edges_s))
+    for copy, copy_s in zip(copies[1:], others_s, strict=True):
+        if copy_s <= SHARE_OF_FIRST * first_s:
             return copy
-    return kept
+    # the time may also be with a later copy; the last copy of a single word has the noise behind it for itself
+    is_phrase = sum(1 for word in words[copies[0] : copies[1]] if word) > 1
+    return copies[1] if is_phrase and first_s <= SHARE_OF_FIRST * max(others_s) else kept
 
 
 def find_repeats(words: Sequence[str]) -> tuple[int, ...] | None:

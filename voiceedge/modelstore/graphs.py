@@ -31,7 +31,7 @@ class Builder:
 
 def onnx_builder() -> Builder:
     """The builder of onnxruntime graphs."""
-    # imported only where a model has a build step: it brings the onnx package
+    # imported only where a model has a build step
     from voiceedge.modelstore.build import BUILDER_VERSION, build_llm  # noqa: PLC0415
 
     return Builder(str(BUILDER_VERSION), build_llm)
@@ -102,7 +102,15 @@ def build(
         shutil.rmtree(target, ignore_errors=True)
         arriving.replace(target)
         sync_folder(target.parent)
+        _prune(target, step)
     except OSError as error:
         raise ModelMissing(f"{manifest.id} cannot be built at {target}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _prune(target: Path, step: BuildStep) -> None:
+    """Remove what earlier versions of the builder made; whoever has it loaded keeps it until it ends."""
+    for older in target.parent.glob(f"{step.output}-*"):
+        if older != target:
+            shutil.rmtree(older, ignore_errors=True)

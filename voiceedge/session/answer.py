@@ -51,6 +51,11 @@ def forget_what_does_not_fit(history: History, instructions: str, context_tokens
     return history.forget(room // 2, cost_of)
 
 
+def forget_half(history: History) -> int:
+    """Drop the oldest turns down to half of what is shown; returns how many items went."""
+    return history.forget(sum(cost_of(line) for line in history.lines()) // 2, cost_of)
+
+
 def cost_of(line: Line) -> int:
     """Tokens that a line takes in the prompt, estimated where they are not known."""
     return TOKENS_A_MESSAGE + (len(line.tokens) or round(len(line.text) / CHARACTERS_A_TOKEN))

@@ -11,14 +11,14 @@ from typing import Literal
 
 from voiceedge.conversation.history import History, Item
 from voiceedge.engines import LlmStream, Prompt
-from voiceedge.errors import EngineFailed, VoiceEdgeError
+from voiceedge.errors import ContextFull, EngineFailed, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, failed
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.server_events import ServerEvent
 from voiceedge.protocol.session_config import SessionConfig
-from voiceedge.session.answer import answer, forget_what_does_not_fit, prompt_of, sampling_of
+from voiceedge.session.answer import answer, forget_half, forget_what_does_not_fit, prompt_of, sampling_of
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.playout import Playout
@@ -69,6 +69,7 @@ class Answering:
         self._playout = Playout(node.clock)
         self._spoken_item_id: str | None = None
         self._using_llm: asyncio.Task[None] | None = None
+        self._llm_free = asyncio.Lock()  # whoever is cancelled behind another's step in flight must not let a third in
         self._turns = 0
 
     def open(self, config: SessionConfig) -> None:
@@ -107,8 +108,8 @@ class Answering:
         return self._spoken_item_id is not None
 
     async def wait(self) -> None:
-        """Wait for the running answer."""
-        if self._turn is not None and self._turn.task is not None:
+        """Wait for the running answer, and for the next one if that has been asked for already."""
+        while self._turn is not None and self._turn.task is not None and not self._turn.task.done():
             await asyncio.wait([self._turn.task])
 
     def warm(self, instructions: str) -> None:
@@ -136,10 +137,9 @@ class Answering:
         lifecycle = ResponseLifecycle(ids.response_id(), request.config, conversation_id=self._conversation_id)
         turn = Turn(request.config, trace, request.utterance, lifecycle, Playout(clock))
         self._turn = turn
-        before, self._using_llm = self._using_llm, None
-        if before is not None:
-            before.cancel()  # at most a prefill that was done in idle time; a dead turn is cancelled already
-        turn.task = self._using_llm = self._spawn(self._run(turn, self._turns, before), f"turn {self._turns}")
+        if self._using_llm is not None:
+            self._using_llm.cancel()  # at most a prefill that was done in idle time; a dead turn is cancelled already
+        turn.task = self._using_llm = self._spawn(self._run(turn, self._turns), f"turn {self._turns}")
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
         """Cut the running answer off: nothing of it reaches the socket after what this puts into the outbox."""
@@ -176,11 +176,10 @@ class Answering:
         except LookupError:
             log.debug("item %s was deleted before it was heard out", item_id)
 
-    async def _run(self, turn: Turn, number: int, before: asyncio.Task[None] | None) -> None:
+    async def _run(self, turn: Turn, number: int) -> None:
         try:
-            if before is not None:
-                await asyncio.wait([before])  # the engine's stream is free when the task before has ended
-            outcome = await self._answer(turn)
+            async with self._llm_free:
+                outcome = await self._answer(turn)
         except VoiceEdgeError as error:
             outcome = failed(error)
         except Exception:
@@ -200,8 +199,13 @@ class Answering:
         node, llm = self._node, self._llm
         assert llm is not None
         self._forget(sampling_of(node, turn.config).max_tokens)
-        prompt = prompt_of(self._instructions, self._history.lines(), turn.config.instructions)
-        return await answer(turn, prompt, llm, node, self._outbox, self._on_audio)
+        while True:
+            prompt = prompt_of(self._instructions, self._history.lines(), turn.config.instructions)
+            try:
+                return await answer(turn, prompt, llm, node, self._outbox, self._on_audio)
+            except ContextFull:  # what lines cost is an estimate, and some texts cost more
+                if not forget_half(self._history):
+                    raise
 
     async def _words_known(self, turn: Turn) -> bool:
         """Wait for what is being transcribed; False when the utterance to be answered holds no words."""
@@ -223,8 +227,8 @@ class Answering:
     def _end(self, turn: Turn, number: int, outcome: Outcome) -> None:
         """Close the response, on the wire and in the history, and report where its time went."""
         if not turn.has_begun:
-            if outcome.type == "cancelled":
-                return  # nobody has heard of it
+            if outcome.type == "cancelled" and turn.utterance is not None:
+                return  # nobody has heard of it; who asked for a response is told its end
             turn.has_begun = True
             self._send(turn.lifecycle.begin())
         for event in turn.lifecycle.finish(outcome, turn.usage()):
@@ -258,18 +262,16 @@ class Answering:
             self._warm(prompt_of(self._instructions, self._history.lines()))
 
     def _warm(self, prompt: Prompt) -> None:
-        before = self._using_llm
-        self._using_llm = self._spawn(self._prefill(prompt, before), "warm")
+        if self._using_llm is not None and self._using_llm is not asyncio.current_task():
+            self._using_llm.cancel()
+        self._using_llm = self._spawn(self._prefill(prompt), "warm")
 
-    async def _prefill(self, prompt: Prompt, before: asyncio.Task[None] | None) -> None:
-        if before is not None and before is not asyncio.current_task():
-            before.cancel()
-            await asyncio.wait([before])
+    async def _prefill(self, prompt: Prompt) -> None:
         llm, clock = self._llm, self._node.clock
         assert llm is not None
         steps = self._node.compute.stream(lambda: llm.warm(prompt), deadline=lambda: clock() + IDLE_S)
         try:
-            async with aclosing(steps) as run:
+            async with self._llm_free, aclosing(steps) as run:
                 async for _ in run:
                     pass
         except VoiceEdgeError as error:

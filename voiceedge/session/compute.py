@@ -78,21 +78,30 @@ class Compute:
         Use under `contextlib.aclosing`: when the scope is left, also by cancellation, the generator has been closed
         behind the step in flight and the engine's stream is free.
         """
-        iterator = steps()
+        iterator: Iterator[T] | None = None
         step: Future[Any] | None = None
+
+        def advance() -> Any:
+            nonlocal iterator
+            if iterator is None:
+                iterator = steps()  # here and not in the event loop: an engine may do work before its first step
+            return next(iterator, _END)
+
+        def close() -> None:
+            getattr(iterator, "close", _nothing)()
+
         try:
             while True:
-                step = self._submit(lambda: next(iterator, _END), deadline(), trace)
+                step = self._submit(advance, deadline(), trace)
                 item = await asyncio.wrap_future(step)
                 if item is _END:
                     return
                 yield item
         finally:
-            await self._close_behind(step, iterator)
+            await self._close_behind(step, close)
 
-    async def _close_behind(self, step: Future[Any] | None, iterator: Iterator[Any]) -> None:
+    async def _close_behind(self, step: Future[Any] | None, close: Callable[[], None]) -> None:
         """Close the generator, behind the step in flight if there is one: that cannot be interrupted."""
-        close: Callable[[], None] = getattr(iterator, "close", _nothing)
         if step is None or step.cancel():
             close()
             return
@@ -150,7 +159,7 @@ class Compute:
             step.result.set_result(step.work())
         except VoiceEdgeError as error:
             step.result.set_exception(error)
-        except Exception as error:
+        except BaseException as error:  # a panic in Rust is no Exception, and the thread has to go on
             log.exception("An engine step failed.")
             failed = EngineFailed(f"An engine failed: {error}")
             failed.__cause__ = error
@@ -158,7 +167,7 @@ class Compute:
 
 
 def _nothing() -> None:
-    """Iterators that are not generators have nothing to close."""
+    """Iterators that are not generators, or were never made, have nothing to close."""
 
 
 async def _until(done: asyncio.Future[None]) -> None:

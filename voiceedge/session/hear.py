@@ -5,6 +5,7 @@ decode -> resample to 16 kHz -> voice activity -> endpoint. Positions are sample
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -22,8 +23,8 @@ from voiceedge.trace import Clock, MediaClock, now
 
 KEPT_S = 300
 """Audio kept for transcription: the longest turn. 19 MB a session when full, and only then."""
-FRAMES_A_STEP = 32
-"""Frames (1 s of audio) that one step takes: a burst of minutes must not keep the CPU from another's turn."""
+PIECE_S = 1
+"""Audio that is worked on at a time: a burst of minutes must keep neither the event loop nor the CPU from others."""
 
 
 class Hearing:
@@ -50,7 +51,7 @@ class Hearing:
         self._codec: Codec = codec(wire_format)
         self._decoder = self._codec.decoder()
         self._resampler = Resampler(self._codec.rate_hz, LISTENING_RATE_HZ)
-        self._wire_samples = 0
+        self._wire_bytes = 0
         self._wire_base = self.media.samples
 
     def set_endpoint(self, settings: EndpointSettings | None) -> None:
@@ -70,39 +71,40 @@ class Hearing:
         """The turn detection, if the client wants one."""
         return self._endpoint
 
-    def decode(self, data: bytes) -> PCM:
-        """Wire bytes to 16 kHz; notes when they arrived."""
-        audio = self._decoder.decode(data)
-        self._wire_samples += len(audio)
-        position = self._wire_base + self._wire_samples * LISTENING_RATE_HZ // self._codec.rate_hz
-        self.media.arrived(position - self.media.samples)
-        return self._resampler.push(audio)
-
-    async def listen(self, audio: PCM, *, agent_audible: bool) -> AsyncIterator[Decision]:
-        """Keep `audio` (16 kHz) and yield what it decides, frame by frame.
+    async def listen(self, data: bytes, *, agent_audible: bool) -> AsyncIterator[Decision]:
+        """Keep the audio of a message and yield what it decides, frame by frame.
 
         Raises:
-            NodeError: voice activity failed. Raised once, not at every append, until it works again.
+            NodeError: voice activity failed; the audio has been kept all the same and counts as silence. Raised
+                once, not at every message, until it works again.
         """
-        step = FRAMES_A_STEP * self._vad.frame_samples
-        for begin in range(0, len(audio), step):
-            self.ring.push(audio[begin : begin + step])
+        self._arrived(len(data))
+        was_deaf, failure = self._is_deaf, None
+        step = PIECE_S * self._codec.rate_hz * self._codec.bytes_per_sample
+        for begin in range(0, len(data), step):
+            if begin:
+                await asyncio.sleep(0)
+            self.ring.push(self._resampler.push(self._decoder.decode(data[begin : begin + step])))
             if self._endpoint is None or not (frames := self._whole_frames()):
                 continue
-            for probability in await self._voice_activity(frames):
+            try:
+                probabilities = await self._compute.run(partial(self._probabilities, frames), deadline=self._clock())
+                self._is_deaf = False
+            except NodeError as error:
+                probabilities, failure = [0.0] * len(frames), error  # the endpoint's time has to go on
+                self._is_deaf = True
+            for probability in probabilities:
                 for decision in self._endpoint.push(probability, agent_audible=agent_audible):
                     yield decision
+        if failure is not None and not was_deaf:
+            raise failure
 
-    async def _voice_activity(self, frames: list[PCM]) -> list[float]:
-        try:
-            probabilities = await self._compute.run(partial(self._probabilities, frames), deadline=self._clock())
-        except NodeError:
-            if self._is_deaf:
-                return []
-            self._is_deaf = True
-            raise
-        self._is_deaf = False
-        return probabilities
+    def _arrived(self, size_bytes: int) -> None:
+        """Note that so much of the wire's audio came now."""
+        self._wire_bytes += size_bytes
+        samples = self._wire_bytes // self._codec.bytes_per_sample
+        position = self._wire_base + samples * LISTENING_RATE_HZ // self._codec.rate_hz
+        self.media.arrived(position - self.media.samples)
 
     def moment(self, sample: int) -> float:
         """When a 16 kHz sample arrived, in seconds of the clock."""

@@ -11,7 +11,8 @@ import logging
 from collections.abc import AsyncIterable, Coroutine
 from typing import Any
 
-from voiceedge.conversation.endpoint import Decision, Ended, EndpointSettings, Paused, Started
+from voiceedge.audio.pcm import PCM
+from voiceedge.conversation.endpoint import Decision, Ended, Endpoint, EndpointSettings, Paused, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
 from voiceedge.conversation.state import Conversation, IllegalEvent
@@ -109,8 +110,7 @@ class Session:
         await self._outbox.flushed()
 
     def _hang_up(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
+        self._stop_watching()
         self._answering.abandon()
         for child in self._children:
             child.cancel()
@@ -180,36 +180,39 @@ class Session:
     # ── audio in ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _append(self, event: AppendAudio) -> None:
-        audio = self._hearing.decode(audio_of(event))
+        self._stop_watching()  # a long message takes a while: its audio has come, so the client is not silent
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
         agent_audible = self._answering.is_audible
-        async for decision in self._hearing.listen(audio, agent_audible=agent_audible):
-            self._decided(decision)
-        self._watch_for_silence()
+        try:
+            async for decision in self._hearing.listen(audio_of(event), agent_audible=agent_audible):
+                self._decided(decision)
+        finally:
+            self._watch_for_silence()
 
     def _decided(self, decision: Decision) -> None:
         match decision:
             case Started(start):
                 self._speech_started(start)
-            case Paused(pause, end):
-                self._spawn(self._judge(pause, end), name="end of turn")
+            case Paused():
+                endpoint = self._hearing.endpoint
+                assert endpoint is not None
+                audio = self._hearing.ring.read(endpoint.turn_start, decision.end)
+                self._spawn(self._judge(endpoint, decision, audio), name="end of turn")
             case Ended():
                 self._speech_stopped(decision)
 
-    async def _judge(self, pause: int, end: int) -> None:
+    async def _judge(self, endpoint: Endpoint, paused: Paused, audio: PCM) -> None:
         """Ask the end-of-turn model about a pause; without its answer the turn ends by silence alone."""
-        endpoint = self._hearing.endpoint
-        assert endpoint is not None
-        audio = self._hearing.ring.read(endpoint.turn_start, end)
         try:
             probability = await self._node.compute.run(
-                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(end)
+                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(paused.end)
             )
         except VoiceEdgeError as error:
             log.warning("The end-of-turn model failed; silence alone decides. %s", error)
             return
-        for decision in endpoint.judge(pause, probability):
-            self._decided(decision)
+        if endpoint is self._hearing.endpoint:  # else the client has changed how turns are detected
+            for decision in endpoint.judge(paused.pause, probability):
+                self._decided(decision)
 
     def _speech_started(self, start: int) -> None:
         self._speech_id = ids.item_id()
@@ -245,10 +248,13 @@ class Session:
         detection = self.config.turn_detection
         return self.config.kind == "realtime" and (detection is None or detection.create_response)
 
-    def _watch_for_silence(self) -> None:
+    def _stop_watching(self) -> None:
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
+
+    def _watch_for_silence(self) -> None:
+        self._stop_watching()
         endpoint = self._hearing.endpoint
         if endpoint is not None and endpoint.is_speaking:
             loop = asyncio.get_running_loop()
@@ -321,7 +327,13 @@ class Session:
             self._answering.heard(utterance)
 
     def _truncate(self, event: TruncateItem) -> None:
-        self._find(event.item_id, "truncate")
+        try:
+            self._find(event.item_id, "truncate")
+        except Refused as unknown:
+            # pipecat and LiveKit still truncate what they played when they have connected anew, and pipecat hangs up
+            # on an error; nothing of an item that is not here is in the context, so it is as they want it
+            log.debug("ignored: %s", unknown)
+            return
         self._answering.publish()
         item = self._history.truncate(event.item_id, event.audio_end_ms)
         self._outbox.put(
@@ -371,7 +383,8 @@ class Session:
             log.debug("%s changes nothing while %s", event, self._conversation.state)
 
     def _audio_started(self) -> None:
-        self._happened(Event.AUDIO_STARTED)
+        # where speech was dropped before the answer's first audio, the conversation is in `speaking` already
+        self._receive_if_legal(Event.AUDIO_STARTED)
 
     def _turn_ended(self) -> None:
         self._happened(Event.TURN_ENDED)

@@ -41,6 +41,8 @@ def write_tiny(path: Path, family: str, *, tied: bool = True, **changes) -> Path
     writer.add_eos_token_id(END)
     if (template := changes.get("template", TEMPLATE)) is not None:
         writer.add_chat_template(template)
+    if "licence" in changes:
+        writer.add_license(changes["licence"])
     for name, weight in weights(family, tied=tied).items():
         writer.add_tensor(name, weight)
     writer.write_header_to_file()

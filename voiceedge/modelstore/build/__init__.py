@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from voiceedge.errors import ConfigError
-from voiceedge.modelstore.build.external import WeightFile
-from voiceedge.modelstore.build.graph import DecoderGraph
-from voiceedge.modelstore.build.source import Source
-from voiceedge.modelstore.build.words import write_tokenizer
+
+if TYPE_CHECKING:
+    from voiceedge.modelstore.build.source import Source
 
 __all__ = ["BUILDER_VERSION", "build_llm"]
 
@@ -41,6 +39,14 @@ def build_llm(
     Raises:
         ConfigError: not a GGUF file, or of a kind that cannot be built.
     """
+    # gguf and onnx take 0.3 s to import, and every start asks this package for its version
+    import onnx  # noqa: PLC0415
+
+    from voiceedge.modelstore.build.external import WeightFile  # noqa: PLC0415
+    from voiceedge.modelstore.build.graph import DecoderGraph  # noqa: PLC0415
+    from voiceedge.modelstore.build.source import Source  # noqa: PLC0415
+    from voiceedge.modelstore.build.words import write_tokenizer  # noqa: PLC0415
+
     tell = progress or (lambda _share, _what: None)
     source = Source(gguf)
     target.mkdir(parents=True, exist_ok=True)

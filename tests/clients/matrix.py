@@ -1,0 +1,209 @@
+"""The client matrix: every unmodified client against a node, scenario by scenario. `scripts/clients --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import wave
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.clients.environments import CLIENTS, HERE, Client, NotInstalled
+from tests.clients.fake_node import fake_node
+from tests.clients.tls_proxy import tls_proxy
+from tests.speech import RATE_HZ, say
+from voiceedge.audio.pcm import to_pcm16
+
+SCENARIOS = (
+    "greeting",
+    "speech",
+    "second turn",
+    "barge-in",
+    "push-to-talk",
+    "text",
+    "transcription",
+    "no reply",
+    "reconnect",
+)
+SENTENCES = {
+    "question": "What is the capital of France?",
+    "followup": "And how many people live there?",
+    "stop": "Please stop telling me this story now.",
+}
+CLIENT_S = 300
+"""All scenarios of one client; they take about a minute."""
+READY_S = 120
+NO_SCENARIO, NOT_INSTALLED, PASSED, FAILED = "—", "·", "✓", "✗"
+
+
+@dataclass
+class Result:
+    """What one client's script printed."""
+
+    client: Client
+    versions: dict[str, str] = field(default_factory=dict)
+    scenarios: dict[str, dict[str, object]] = field(default_factory=dict)
+    problem: str = ""
+    """Why there are no scenarios, or fewer than were asked for."""
+
+    @property
+    def failures(self) -> dict[str, object]:
+        return {name: line["note"] for name, line in self.scenarios.items() if not line["ok"]}
+
+    @property
+    def has_passed(self) -> bool:
+        return bool(self.scenarios) and not self.failures and not self.problem
+
+    def cell(self, scenario: str) -> str:
+        if not self.scenarios and self.problem:
+            return NOT_INSTALLED
+        if scenario not in self.scenarios:
+            return NO_SCENARIO
+        return PASSED if self.scenarios[scenario]["ok"] else FAILED
+
+
+@contextmanager
+def speech() -> Iterator[Path]:
+    """A folder with the sentences, spoken by the default voice."""
+    with tempfile.TemporaryDirectory() as name:
+        for sentence, text in SENTENCES.items():
+            with wave.open(f"{name}/{sentence}.wav", "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(RATE_HZ)
+                file.writeframes(to_pcm16(say(text)))
+        yield Path(name)
+
+
+@contextmanager
+def real_node(profile: str) -> Iterator[str]:
+    """`voiceedge serve` with real models, as its users start it; yields its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "voiceedge.cli", "serve", "--profile", profile, "--port", str(port)]
+    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(READY_S * 5):
+            assert node.poll() is None, f"the node ended with {node.returncode}"
+            try:
+                urllib.request.urlopen(f"{url}/readyz", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        node.terminate()
+        node.wait(30)
+
+
+@contextmanager
+def reachable(client: Client, url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The node's URL as this client can use it, and the environment variables that go with it."""
+    environ = {**os.environ, "PYTHONPATH": str(HERE / "shared")}
+    if not client.needs_tls:
+        yield url, environ
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        secure, certificate = stack.enter_context(tls_proxy(int(url.rpartition(":")[2]), folder))
+        yield secure, {**environ, "NODE_EXTRA_CA_CERTS": str(certificate)}
+
+
+def run(client: Client, url: str, sentences: Path, *, fake: bool, only: str = "") -> Result:
+    """Run a client's script against a node."""
+    result = Result(client)
+    with reachable(client, url) as (where, environ):
+        command = [*client.command(), "--node", where, "--speech", str(sentences), "--only", only]
+        process = subprocess.Popen(
+            [*command, "--fake"] if fake else command,
+            cwd=client.environment,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            said, complaints = process.communicate(timeout=CLIENT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, complaints = process.communicate()
+            result.problem = f"stopped after {CLIENT_S} s"
+    for line in map(json.loads, said.splitlines()):
+        result.versions |= line.pop("versions", {})
+        if "scenario" in line:
+            result.scenarios[line.pop("scenario")] = line
+    if process.returncode and not result.problem:
+        result.problem = f"ended with {process.returncode}: {complaints.strip().splitlines()[-1:]}"
+    return result
+
+
+def table(results: list[Result]) -> str:
+    """The matrix in Markdown."""
+    rows = [["", *(result.client.shown for result in results)]]
+    rows.append(["version", *(next(iter(result.versions.values()), "") for result in results)])
+    rows += [[scenario, *(result.cell(scenario) for result in results)] for scenario in SCENARIOS]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows]
+    lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/clients", description="Run unmodified clients against a node.")
+    parser.add_argument("clients", nargs="*", help=f"some of: {', '.join(client.name for client in CLIENTS)}")
+    parser.add_argument("--real", action="store_true", help="real models (profile nano) instead of fakes")
+    parser.add_argument("--scenarios", default="", help="some, separated by commas")
+    parser.add_argument("--install", action="store_true", help="make the environments and stop")
+    asked = parser.parse_args()
+    unknown = set(asked.clients) - {client.name for client in CLIENTS}
+    if unknown:
+        parser.error(f"no such client: {', '.join(sorted(unknown))}")
+    results = [Result(client) for client in CLIENTS if not asked.clients or client.name in asked.clients]
+    for result in results:
+        try:
+            _say(f"{result.client.name}: {'ready' if result.client.is_ready else 'installing'}")
+            result.client.install()
+        except NotInstalled as error:
+            result.problem = f"cannot be installed here: {error}"
+            _say(f"{result.client.name}: {result.problem}")
+    if not asked.install:
+        results = _run_all(results, asked.scenarios, real=asked.real)
+        sys.stdout.write(f"\n{table(results)}\n\n")
+        for result in results:
+            for scenario, note in result.failures.items():
+                sys.stdout.write(f"{FAILED} {result.client.name}, {scenario}: {note}\n")
+            if result.problem:
+                sys.stdout.write(f"{NOT_INSTALLED} {result.client.name}: {result.problem}\n")
+    sys.exit(any(result.failures or result.problem for result in results))
+
+
+def _run_all(results: list[Result], only: str, *, real: bool) -> list[Result]:
+    with ExitStack() as stack:
+        sentences = stack.enter_context(speech())
+        url = stack.enter_context(real_node("nano")) if real else stack.enter_context(fake_node()).http
+        done = []
+        for result in results:
+            if not result.problem:
+                _say(f"{result.client.name}: running")
+                result = run(result.client, url, sentences, fake=not real, only=only)  # noqa: PLW2901
+            done.append(result)
+    return done
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The walk is what scripts/way_in measures with: it must end turns where the session does."""
+
+import numpy as np
+
+from tests.engines.walk import walk
+from voiceedge.conversation.endpoint import UNJUDGED_WAIT_MS
+from voiceedge.engines import Segment
+
+RATE_HZ = 16_000
+FRAME = 512
+
+
+class LevelVad:
+    """Hears speech where the samples are not zero."""
+
+    frame_samples = FRAME
+
+    def open(self):
+        return self
+
+    def probability(self, frame):
+        return float(np.any(frame))
+
+
+class Complete:
+    def __init__(self):
+        self.heard = []
+
+    def probability(self, audio):
+        self.heard.append(audio)
+        return 1.0
+
+
+class Length:
+    """Hears the length of what it is given, in samples; nothing in less than a second."""
+
+    def transcribe(self, audio):
+        yield Segment(str(audio.size) if audio.size >= RATE_HZ else "")
+
+
+def silence(seconds):
+    return np.zeros(round(seconds * RATE_HZ / FRAME) * FRAME, dtype=np.float32)
+
+
+def speech(seconds):
+    return silence(seconds) + np.float32(0.1)
+
+
+def test_a_turn_goes_from_its_padding_to_the_decision():
+    audio = np.concatenate([silence(1.0), speech(1.5), silence(1.0)])
+    passed = []
+    end_of_turn = Complete()
+    way = walk(audio, LevelVad(), end_of_turn, Length(), passed.append)
+    (heard,) = way.utterances
+    assert way.started == 1
+    assert int(heard.text) == round((heard.end_s - heard.begin_s) * RATE_HZ)
+    assert abs(heard.begin_s - 0.7) < 0.05  # 300 ms of padding
+    assert abs(heard.end_s - 2.7) < 0.05  # 200 ms of silence behind what is complete
+    assert end_of_turn.heard[0].size >= 1.5 * RATE_HZ
+    assert passed[-1] == audio.size / RATE_HZ
+
+
+def test_what_nobody_judges_waits_for_longer():
+    audio = np.concatenate([silence(1.0), speech(1.5), silence(3.0)])
+    (heard,) = walk(audio, LevelVad(), None, Length()).utterances
+    assert abs(heard.end_s - (2.5 + UNJUDGED_WAIT_MS / 1000)) < 0.05
+
+
+def test_a_turn_without_words_is_not_committed():
+    way = walk(np.concatenate([speech(0.2), silence(1.0)]), LevelVad(), Complete(), Length())
+    assert (way.started, len(way.utterances), way.committed) == (1, 1, [])

@@ -1,0 +1,53 @@
+"""What a person sees while models come, and of what is here."""
+
+import io
+
+import pytest
+from msgspec import structs
+from rich.console import Console
+
+from voiceedge import terminal
+from voiceedge.modelstore.fetch import Step
+from voiceedge.modelstore.manifest import Catalogue, Manifest, ModelFile, PathSource, Profile
+from voiceedge.modelstore.store import ModelStore
+
+
+def shown(renderable) -> list[str]:
+    """Lines as on a terminal of 160 columns."""
+    console = Console(file=io.StringIO(), width=160)
+    console.print(renderable)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("step", "amount"),
+    [
+        (Step("m", "model.bin from https://x/y[1]", 12_340_000, 98_400_000), "12.3 of 98.4 MB"),
+        (Step("m", "building: layer 3", 45, 100, "percent"), "45 %"),
+        (Step("m", "pip download x==1"), ""),
+    ],
+)
+def test_each_model_has_a_bar_with_what_is_being_done_and_how_much(monkeypatch, step, amount):
+    monkeypatch.setattr(terminal, "err", Console(file=io.StringIO(), width=160))
+    with terminal.pull_progress() as progress:
+        progress(Step("m", "something before", 5, 10))
+        progress(step)
+        progress(Step("other", "waiting"))
+        first, second = shown(progress._progress.get_renderable())
+    assert f"m: {step.what}" in first
+    assert first.rstrip().endswith(amount) if amount else "MB" not in first
+    assert "other: waiting" in second
+
+
+def test_the_table_tells_what_is_here_what_is_yours_and_what_speaks_for_whom(tmp_path):
+    (tmp_path / "models" / "mouth").mkdir(parents=True)
+    (tmp_path / "models" / "mouth" / "w").write_bytes(b"x")
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "bob.toml").touch()
+    file = ModelFile("w", "0" * 64, 5_000_000, (PathSource("/w"),))
+    mouth = Manifest("mouth", "tts", "kokoro", "kokoro", ("en",), "MIT", "made up", 7, (file,))
+    bob = structs.replace(mouth, id="bob", licence="[odd]", voice_of="mouth")
+    catalogue = Catalogue({"mouth": mouth, "bob": bob}, {"small": Profile("small", "x", "en", {"tts": "mouth"})})
+    _, first, second = shown(terminal.models_table(ModelStore(tmp_path, catalogue)))
+    assert first.split() == ["mouth", "tts", "yes", "5", "MB", "7", "MB", "MIT", "small"]
+    assert second.split() == ["bob", "(yours)", "voice", "of", "mouth", "no", "5", "MB", "7", "MB", "[odd]"]

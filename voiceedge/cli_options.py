@@ -1,0 +1,26 @@
+"""Options that several commands have, and how an option shows the setting that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from voiceedge.config import Config
+
+_UNSHOWN = {"home": "the user's cache", "instructions": "a friendly voice assistant"}
+
+
+def setting(name: str, text: str) -> Any:
+    """An option that stands for a setting; its default is the setting's, so that help cannot drift."""
+    default = getattr(Config(), name)
+    plain = str(default).lower() if default is None or isinstance(default, bool) else str(default)
+    return typer.Option(help=f"{text} \\[default: {_UNSHOWN.get(name, plain)}]", show_default=False)
+
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. \\[default: none]")]
+Home = Annotated[Path | None, setting("home", "Folder of models and builds.")]
+Offline = Annotated[
+    bool | None, typer.Option("--offline", help="Never fetch anything. \\[default: false]", show_default=False)
+]
