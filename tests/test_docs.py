@@ -93,5 +93,5 @@ def error_codes() -> set[str]:
 
 def test_every_error_code_is_documented():
     codes = error_codes()
-    assert {"invalid_value", "engine_failed", "item_truncate_invalid_item_id"} <= codes
+    assert {"invalid_value", "engine_failed", "item_delete_invalid_item_id"} <= codes
     assert {code for code in codes if f"`{code}`" not in PROTOCOL} == set()

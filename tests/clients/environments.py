@@ -11,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HOME = Path(os.environ.get("VOICEEDGE_CLIENTS") or Path.home() / ".cache/voiceedge-clients")
+HOME = Path(os.environ.get("REALTIME_CLIENTS") or Path.home() / ".cache/voiceedge-clients")
+"""Not named VOICEEDGE_…: the node takes those for its settings and refuses unknown ones."""
 INSTALL_S = 600
 READY = "ready"
 """File that is there once everything has been installed."""

@@ -91,11 +91,12 @@ def real_node(profile: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "voiceedge.cli", "serve", "--profile", profile, "--port", str(port)]
-    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    node = subprocess.Popen([*command, "--log-level", "warning"], stdout=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         for _ in range(READY_S * 5):
-            assert node.poll() is None, f"the node ended with {node.returncode}"
+            if node.poll() is not None:
+                sys.exit(f"the node ended with {node.returncode}")
             try:
                 urllib.request.urlopen(f"{url}/readyz", timeout=1).close()
                 break

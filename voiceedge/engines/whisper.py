@@ -69,9 +69,9 @@ FAINTEST_DBFS = -80.0
 """Below, 16 bits hold nothing that could be understood."""
 
 NO_SPEECH_ODDS = 2.0
-"""Nothing was said when that is so many times as likely as the words are (mean token probability). openai/whisper's
-`no_speech_threshold` 0.6 and `logprob_threshold` -1.0 meet at odds of 1.6; the two cut off one by one would lose single
-words, of which the model is never sure. docs/words.md has the odds of speech and of noise."""
+"""Nothing was said when that is so many times as likely as the words are (mean token probability). One test in place of
+openai/whisper's two (no-speech above 0.6, log probability below -1.0; they meet at odds of 1.6), which lose single
+words: without neighbours the model is never sure of them. docs/words.md has the odds of noise."""
 
 
 @dataclass(frozen=True, slots=True)

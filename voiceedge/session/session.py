@@ -327,15 +327,14 @@ class Session:
             self._answering.heard(utterance)
 
     def _truncate(self, event: TruncateItem) -> None:
+        self._answering.publish()
         try:
-            self._find(event.item_id, "truncate")
-        except Refused as unknown:
+            item = self._history.truncate(event.item_id, event.audio_end_ms)
+        except UnknownItem as unknown:
             # pipecat and LiveKit still truncate what they played when they have connected anew, and pipecat hangs up
             # on an error; nothing of an item that is not here is in the context, so it is as they want it
             log.debug("ignored: %s", unknown)
             return
-        self._answering.publish()
-        item = self._history.truncate(event.item_id, event.audio_end_ms)
         self._outbox.put(
             out.ItemTruncated(
                 item_id=event.item_id,

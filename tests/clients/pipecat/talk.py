@@ -226,6 +226,17 @@ async def transcription(node):
         return call.of(TranscriptionFrame)[0].text
 
 
+async def no_reply(node):
+    detection = events.SemanticTurnDetection(create_response=False, interrupt_response=False)
+    async with calling(node, detection=detection) as call, Microphone.open(call.ear.hear) as microphone:
+        await microphone.say(node.say("question"))
+        await call.until(lambda: call.of(TranscriptionFrame), "the transcript")
+        await asyncio.sleep(1.5)
+        assert not call.mouth.played, "answered unasked"
+        await call.worker.queue_frames([LLMRunFrame()])
+        return await call.answers(1)
+
+
 async def reconnect(node):
     asked = [
         {"role": "user", "content": "What is the capital of France?"},
@@ -259,6 +270,7 @@ main(
         "push-to-talk": push_to_talk,
         "text": text,
         "transcription": transcription,
+        "no reply": no_reply,
         "reconnect": reconnect,
     },
 )
