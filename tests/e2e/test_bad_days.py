@@ -94,7 +94,7 @@ async def test_fifteen_mebibytes_of_audio_in_one_message_hold_no_neighbour_up(no
 
 
 async def test_a_message_that_takes_longer_than_a_silent_client_may_is_heard_to_its_end(monkeypatch):
-    monkeypatch.setattr("voiceedge.session.session.SILENT_CLIENT_S", 0.2)
+    monkeypatch.setattr("voiceedge.session.listening.SILENT_CLIENT_S", 0.2)
     with running_node(fake_engines(FakeDelays(vad_s=0.002), text=QUESTION)) as node:
         async with calling(node.url) as caller:
             await caller.append(to_pcm16(hum(0.5)))

@@ -60,6 +60,7 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.SPEAKING, _E.SPOKE_OVER): (_S.OVERLAP, ()),
     (_S.SPEAKING, _E.TURN_OVER): (_S.QUEUED, ()),
     (_S.SPEAKING, _E.TURN_KEPT): (_S.SPEAKING, ()),
+    (_S.SPEAKING, _E.AUDIO_STARTED): (_S.SPEAKING, ()),  # speech over the answer was dropped before it sounded
     (_S.SPEAKING, _E.RESPONSE_CANCELLED): (_S.LISTENING, (_A.CANCEL_TURN,)),
     (_S.SPEAKING, _E.TURN_ENDED): (_S.LISTENING, ()),
     (_S.OVERLAP, _E.TURN_OVER): (_S.QUEUED, ()),

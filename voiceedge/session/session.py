@@ -11,8 +11,7 @@ import logging
 from collections.abc import AsyncIterable, Coroutine
 from typing import Any
 
-from voiceedge.audio.pcm import PCM
-from voiceedge.conversation.endpoint import Decision, Ended, Endpoint, EndpointSettings, Paused, Started
+from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
 from voiceedge.conversation.state import Conversation, IllegalEvent
@@ -42,6 +41,7 @@ from voiceedge.protocol.session_config import SessionConfig, TurnDetection, merg
 from voiceedge.session.answering import Answering
 from voiceedge.session.hear import Hearing, milliseconds
 from voiceedge.session.items import audio_in, from_wire, to_wire
+from voiceedge.session.listening import Listening
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
 from voiceedge.session.transcribing import Transcribing
@@ -49,9 +49,6 @@ from voiceedge.trace import TurnTrace
 
 log = logging.getLogger(__name__)
 
-SILENT_CLIENT_S = 1.5
-"""A client that stops sending audio while the user speaks would leave the turn open for ever; after this long on the
-wall clock the turn ends. Longer than any stall of a network that can still carry a conversation."""
 MIN_COMMIT_MS = 100
 """Least audio of a manual commit (OpenAI's rule)."""
 PATIENCE = {2_000: 0.7, 4_000: 1.0, 8_000: 1.5}
@@ -71,6 +68,9 @@ class Session:
         self._children: set[asyncio.Task[None]] = set()
         self._hearing = Hearing(node.engines.vad, node.compute, config.input_format.type, node.clock)
         self._hearing.set_endpoint(_endpoint_settings(config.turn_detection))
+        self._listening = Listening(
+            node, self._hearing, self._spawn, on_started=self._speech_started, on_ended=self._speech_stopped
+        )
         self._transcribing = Transcribing(node, self._history, outbox, self._spawn)
         self._answering = Answering(
             node,
@@ -83,7 +83,6 @@ class Session:
         )
         self._speech_id = ids.item_id()
         self._buffer_begin = 0  # first sample that the next manual commit takes
-        self._guard: asyncio.TimerHandle | None = None
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve the client until its messages end; leaves no task behind.
@@ -110,7 +109,7 @@ class Session:
         await self._outbox.flushed()
 
     def _hang_up(self) -> None:
-        self._stop_watching()
+        self._listening.stop_watching()
         self._answering.abandon()
         for child in self._children:
             child.cancel()
@@ -180,45 +179,14 @@ class Session:
     # ── audio in ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _append(self, event: AppendAudio) -> None:
-        self._stop_watching()  # a long message takes a while: its audio has come, so the client is not silent
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
-        agent_audible = self._answering.is_audible
-        try:
-            async for decision in self._hearing.listen(audio_of(event), agent_audible=agent_audible):
-                self._decided(decision)
-        finally:
-            self._watch_for_silence()
+        await self._listening.hear(audio_of(event), agent_audible=self._answering.is_audible)
 
-    def _decided(self, decision: Decision) -> None:
-        match decision:
-            case Started(start):
-                self._speech_started(start)
-            case Paused():
-                endpoint = self._hearing.endpoint
-                assert endpoint is not None
-                audio = self._hearing.ring.read(endpoint.turn_start, decision.end)
-                self._spawn(self._judge(endpoint, decision, audio), name="end of turn")
-            case Ended():
-                self._speech_stopped(decision)
-
-    async def _judge(self, endpoint: Endpoint, paused: Paused, audio: PCM) -> None:
-        """Ask the end-of-turn model about a pause; without its answer the turn ends by silence alone."""
-        try:
-            probability = await self._node.compute.run(
-                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(paused.end)
-            )
-        except VoiceEdgeError as error:
-            log.warning("The end-of-turn model failed; silence alone decides. %s", error)
-            return
-        if endpoint is self._hearing.endpoint:  # else the client has changed how turns are detected
-            for decision in endpoint.judge(paused.pause, probability):
-                self._decided(decision)
-
-    def _speech_started(self, start: int) -> None:
+    def _speech_started(self, started: Started) -> None:
         self._speech_id = ids.item_id()
         detection = self.config.turn_detection
         interrupts = detection is not None and detection.interrupt_response
-        self._outbox.put(out.SpeechStarted(audio_start_ms=milliseconds(start), item_id=self._speech_id))
+        self._outbox.put(out.SpeechStarted(audio_start_ms=milliseconds(started.start), item_id=self._speech_id))
         if interrupts:
             self._answering.silence()
         self._happened(Event.SPEECH_STARTED if interrupts else Event.SPOKE_OVER)
@@ -248,24 +216,6 @@ class Session:
         detection = self.config.turn_detection
         return self.config.kind == "realtime" and (detection is None or detection.create_response)
 
-    def _stop_watching(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-            self._guard = None
-
-    def _watch_for_silence(self) -> None:
-        self._stop_watching()
-        endpoint = self._hearing.endpoint
-        if endpoint is not None and endpoint.is_speaking:
-            loop = asyncio.get_running_loop()
-            self._guard = loop.call_later(SILENT_CLIENT_S, self._audio_stopped)
-
-    def _audio_stopped(self) -> None:
-        self._guard = None
-        endpoint = self._hearing.endpoint
-        for decision in endpoint.expire() if endpoint is not None else ():
-            self._decided(decision)
-
     def _commit(self) -> None:
         begin, end = max(self._buffer_begin, self._hearing.ring.begin), self._hearing.ring.end
         if milliseconds(end - begin) < MIN_COMMIT_MS:
@@ -274,7 +224,7 @@ class Session:
                 f"but buffer only has {milliseconds(end - begin)}ms of audio.",
                 code="input_audio_buffer_commit_empty",
             )
-        was_speaking = self._drop_speech()
+        was_speaking = self._listening.drop()
         self._buffer_begin = end
         trace = TurnTrace(self._answering.next_number, self._hearing.moment(end), self._node.clock)
         utterance = self._transcribing.begin(
@@ -289,17 +239,9 @@ class Session:
 
     def _clear(self) -> None:
         self._buffer_begin = self._hearing.ring.end
-        if self._drop_speech():
+        if self._listening.drop():
             self._receive_if_legal(Event.SPEECH_DROPPED)
         self._outbox.put(out.AudioCleared())
-
-    def _drop_speech(self) -> bool:
-        """Forget the turn that is being heard; whether there was one."""
-        endpoint = self._hearing.endpoint
-        if endpoint is None or not endpoint.is_speaking:
-            return False
-        endpoint.reset()
-        return True
 
     # ── items ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -382,8 +324,7 @@ class Session:
             log.debug("%s changes nothing while %s", event, self._conversation.state)
 
     def _audio_started(self) -> None:
-        # where speech was dropped before the answer's first audio, the conversation is in `speaking` already
-        self._receive_if_legal(Event.AUDIO_STARTED)
+        self._happened(Event.AUDIO_STARTED)
 
     def _turn_ended(self) -> None:
         self._happened(Event.TURN_ENDED)

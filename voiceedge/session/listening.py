@@ -1,0 +1,105 @@
+"""When the user's turn begins and ends: the sound decides, the end-of-turn model helps, and silence is watched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from voiceedge.audio.pcm import PCM
+from voiceedge.conversation.endpoint import Decision, Ended, Endpoint, Paused, Started
+from voiceedge.errors import VoiceEdgeError
+from voiceedge.session.hear import Hearing
+from voiceedge.session.node import Node
+from voiceedge.session.transcribing import Spawn
+
+log = logging.getLogger(__name__)
+
+SILENT_CLIENT_S = 1.5
+"""A client that stops sending audio while the user speaks would leave the turn open for ever; after this long on the
+wall clock the turn ends. Longer than any stall of a network that can still carry a conversation."""
+
+
+class Listening:
+    """Turns what one session hears into turns of its user."""
+
+    def __init__(
+        self,
+        node: Node,
+        hearing: Hearing,
+        spawn: Spawn,
+        *,
+        on_started: Callable[[Started], None],
+        on_ended: Callable[[Ended], None],
+    ) -> None:
+        self._node = node
+        self._hearing = hearing
+        self._spawn = spawn
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._guard: asyncio.TimerHandle | None = None
+
+    async def hear(self, data: bytes, *, agent_audible: bool) -> None:
+        """Take wire audio; `on_started` and `on_ended` are called where it decides something.
+
+        Raises:
+            NodeError: voice activity failed; see `Hearing.listen`.
+        """
+        self.stop_watching()  # a long message takes a while: its audio has come, so the client is not silent
+        try:
+            async for decision in self._hearing.listen(data, agent_audible=agent_audible):
+                self._decided(decision)
+        finally:
+            self._watch_for_silence()
+
+    def drop(self) -> bool:
+        """Forget the turn that is being heard; whether there was one."""
+        endpoint = self._hearing.endpoint
+        if endpoint is None or not endpoint.is_speaking:
+            return False
+        endpoint.reset()
+        return True
+
+    def stop_watching(self) -> None:
+        """Do not end the turn because nothing more comes."""
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+
+    def _decided(self, decision: Decision) -> None:
+        match decision:
+            case Started():
+                self._on_started(decision)
+            case Paused():
+                endpoint = self._hearing.endpoint
+                assert endpoint is not None
+                audio = self._hearing.ring.read(endpoint.turn_start, decision.end)
+                self._spawn(self._judge(endpoint, decision, audio), "end of turn")
+            case Ended():
+                self._on_ended(decision)
+
+    async def _judge(self, endpoint: Endpoint, paused: Paused, audio: PCM) -> None:
+        """Ask the end-of-turn model about a pause; without its answer the turn ends by silence alone."""
+        try:
+            probability = await self._node.compute.run(
+                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(paused.end)
+            )
+        except VoiceEdgeError as error:
+            log.warning("The end-of-turn model failed; silence alone decides. %s", error)
+            return
+        if endpoint is self._hearing.endpoint:  # else the client has changed how turns are detected
+            for decision in endpoint.judge(paused.pause, probability):
+                self._decided(decision)
+
+    def _watch_for_silence(self) -> None:
+        self.stop_watching()
+        endpoint = self._hearing.endpoint
+        if endpoint is not None and endpoint.is_speaking:
+            loop = asyncio.get_running_loop()
+            self._guard = loop.call_later(SILENT_CLIENT_S, self._audio_stopped)
+
+    def _audio_stopped(self) -> None:
+        self._guard = None
+        endpoint = self._hearing.endpoint
+        for decision in endpoint.expire() if endpoint is not None else ():
+            self._decided(decision)
