@@ -127,7 +127,7 @@ async def test_a_barge_in_ends_the_dead_audio_and_the_history_holds_what_was_hea
         room = asyncio.create_task(talk.say(quiet(2.0)))
         await talk.until("response.output_audio.delta")
         await room
-        interrupting = asyncio.create_task(talk.say(utterance("Stop. What is two plus two?")))
+        interrupting = asyncio.create_task(talk.say(utterance("What is two plus two?")))
         await talk.until("input_audio_buffer.speech_started")
         dead = await talk.until("response.done")
         assert dead.response.status == "cancelled"
