@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.markup import escape
@@ -180,7 +180,8 @@ def bench(
         str, typer.Option(help="semantic_vad[:EAGERNESS] or server_vad[:SILENCE_MS].")
     ] = "semantic_vad",
     listen: Annotated[
-        str, typer.Option(help="full hears answers out; first-audible stops them at their first sound.")
+        Literal["full", "first-audible"],
+        typer.Option(help="full hears answers out; first-audible stops them at their first sound."),
     ] = "full",
     fresh: Annotated[bool, typer.Option("--fresh/--one-session", help="A new session for each recording.")] = False,
 ) -> None:
@@ -208,7 +209,7 @@ def bench(
             api_key=api_key,
             instructions=instructions,
             turn_detection=turn_detection,
-            listen=listen,  # type: ignore[arg-type]
+            listen=listen,
             fresh=fresh,
             progress=lambda p: status.update(escape(f"{p.turn}/{p.turns} {p.audio}: {p.doing}")),
         )

@@ -4,7 +4,7 @@ VoiceEdgeError
 ├── CallerError              the client asked for something that cannot be done; the session goes on
 │   ├── InvalidRequest       malformed JSON, unknown type, a field that does not fit
 │   └── Refused              well-formed, but not now or not here (carries a protocol code)
-├── OperatorError            whoever started the process has to act: one line, exit code 2
+├── OperatorError            whoever started the process has to act: a message without a traceback, exit code 2
 │   ├── ConfigError          a flag, variable or file that is wrong
 │   ├── ModelMissing         weights are not here and may not or cannot be fetched
 │   ├── ModelCorrupt         weights are here, but are not what the manifest says
@@ -50,7 +50,7 @@ class Refused(CallerError):
 
 
 class OperatorError(VoiceEdgeError):
-    """Whoever runs the node has to act. Printed as one line, exit code 2."""
+    """Whoever runs the command has to act. Printed without a traceback; exit code 2 if a subclass says no other."""
 
     exit_code = 2
 
