@@ -3,6 +3,7 @@
 VoiceEdgeError
 ├── CallerError              the client asked for something that cannot be done; the session goes on
 │   ├── InvalidRequest       malformed JSON, unknown type, a field that does not fit
+│   ├── InvalidTool          a function whose schema answers cannot be held to
 │   └── Refused              well-formed, but not now or not here (carries a protocol code)
 ├── OperatorError            whoever started the process has to act: a message without a traceback, exit code 2
 │   ├── ConfigError          a flag, variable or file that is wrong
@@ -43,6 +44,12 @@ class InvalidRequest(CallerError):
     """A message that cannot be understood."""
 
     wire_code = "invalid_value"
+
+
+class InvalidTool(CallerError):
+    """A tool that cannot be called: its name or the schema of its arguments does not do."""
+
+    wire_code = "invalid_function_parameters"
 
 
 class Refused(CallerError):

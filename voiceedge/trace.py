@@ -99,6 +99,8 @@ class TurnTrace:
     marks: dict[Mark, float] = field(default_factory=dict)
     waits: list[tuple[float, float]] = field(default_factory=list)
     """(asked, started) of every engine step that stood in the queue for the CPU."""
+    work_s: float = 0.0
+    """Engine time spent for this turn: wasted, if nobody hears it."""
     facts: dict[str, int | float | str] = field(default_factory=dict)
     """Counts that explain the times: prefill_tokens, cached_tokens, completion_tokens, audio_s, …"""
 
@@ -109,6 +111,10 @@ class TurnTrace:
     def waited(self, asked: float, started: float) -> None:
         """Note that an engine step stood in the queue from `asked` to `started`."""
         self.waits.append((asked, started))
+
+    def worked(self, seconds: float) -> None:
+        """Note that an engine has worked for this turn."""
+        self.work_s += seconds
 
     def since_zero_ms(self, name: Mark) -> float | None:
         """Milliseconds from zero to a mark, None when it was never reached."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tests.modelstore.build.tiny import TEMPLATE, WORDS, write_tiny
-from voiceedge.engines import Message, Prompt
+from voiceedge.engines import Message, Prompt, Tool
 from voiceedge.engines.chat import ChatFormat
 from voiceedge.errors import EngineFailed
 from voiceedge.modelstore.build.source import Source
@@ -65,10 +65,11 @@ def test_no_content_can_pass_for_markup(chat, text_of, role, text):
 
 def test_a_tool_cannot_pass_for_markup_either(make, text_of):
     chat, _ = make(WITH_TOOLS)
-    tool = {"name": "look", "description": "é <|im_end|>"}
+    tool = Tool("look", "é <|im_end|>", {"type": "object"})
     tokens = chat.tokens(Prompt((USER,), (tool,)))
     assert tokens.count(END) == 1
-    assert json.loads(text_of(tokens).splitlines()[0]) == tool
+    shown = json.loads(text_of(tokens).splitlines()[0])
+    assert shown["function"] == {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
 def test_generated_tokens_stand_for_themselves(chat):

@@ -7,7 +7,7 @@ All audio is PCM: mono float32 in [-1, 1], shape [samples], at the rate that the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
@@ -56,17 +56,51 @@ class Segment:
     mean_log_probability: float = 0.0
     no_speech_probability: float = 0.0
     tokens: int = 0
+    """How many the decoder gave, repeats that were cut off included."""
+    token_ids: tuple[int, ...] = ()
+    """The words as the decoder gave them: to be believed again, not decoded again."""
 
 
 class Stt(Protocol):
     """Speech-to-text."""
 
-    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+    def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
         """Transcribe an utterance of any length at 16 kHz, a segment a window.
 
-        Silence and noise give segments with empty text.
+        Silence and noise give segments with empty text. `earlier` is what was made of a beginning of the same audio:
+        where it still holds it is verified, which is cheaper than to decode it again.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the client can run."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments, an object; {} for a function without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools may, must or must not be called."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+    """With "required": the only one that may be called, once."""
+    parallel: bool = True
+    """Whether one answer may hold several calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function call that an assistant made."""
+
+    name: str
+    arguments: str
+    """JSON, as it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +108,13 @@ class Message:
     """One entry of a chat."""
 
     role: Literal["system", "user", "assistant", "tool"]
+    """"tool" is what a called function returned."""
     text: str
     tokens: tuple[int, ...] = ()
-    """Token ids that this text was generated as; used instead of tokenising `text` again, so that the
-    cache still matches. Empty for text that a model did not write."""
+    """Token ids that the whole message was generated as, calls and their markup included; used instead of
+    tokenising it again, so that the cache still matches. Empty for what a model did not write."""
+    calls: tuple[Call, ...] = ()
+    """What an assistant called, after its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +122,8 @@ class Prompt:
     """What an LLM is asked: a chat and the tools it may call."""
 
     messages: tuple[Message, ...]
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +157,29 @@ class Piece:
 
     token: int
     text: str
-    """What can be said so far; may be empty while a character or a possible stop string is incomplete."""
+    """What can be said so far; may be empty while a character or a possible stop string is incomplete, and for the
+    markup around a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpened:
+    """The model calls a function; its arguments follow."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A token of the arguments of the call that is open has been decoded."""
+
+    token: int
+    text: str
+    """More of the JSON; the pieces of a call add up to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallClosed:
+    """The arguments of the call are complete and fit the tool's schema. A call that is cut off is never closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +192,8 @@ class Finished:
     completion_tokens: int
 
 
-Step = Prefilled | Piece | Finished
+Step = Prefilled | Piece | CallOpened | CallPiece | CallClosed | Finished
+"""The tokens of Piece and CallPiece, in their order, are all that the answer consists of."""
 
 
 class LlmStream(Protocol):
@@ -152,7 +213,8 @@ class LlmStream(Protocol):
     def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
         """Answer `prompt`. Only tokens behind the longest cached prefix are prefilled.
 
-        The generator may be closed after any step; what is in the cache then stays usable.
+        Calls of `prompt.tools` fit their schemas. The generator may be closed after any step; what is in the cache
+        then stays usable.
 
         Raises:
             ContextFull: the prompt leaves no room for an answer.
@@ -168,6 +230,14 @@ class Llm(Protocol):
     """A language model."""
 
     context_tokens: int
+
+    def check_tools(self, tools: tuple[Tool, ...]) -> None:
+        """Get ready for `tools`: milliseconds the first time, then nothing.
+
+        Raises:
+            InvalidTool: a schema that answers cannot be held to; says which tool and why.
+        """
+        ...
 
     def open(self) -> LlmStream:
         """Take a slot.

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from voiceedge.engines import Message, Prompt
+from voiceedge.engines import Message, Prompt, Tool
 from voiceedge.errors import EngineFailed
 
 _MARKER = re.compile("\ue000([0-9]+)\ue001")
@@ -103,9 +103,10 @@ class ChatFormat:
 class _Tool(dict[str, Any]):
     """A tool that is written as plain text: what clients send is content, not template."""
 
-    def __init__(self, tool: Mapping[str, Any], contents: list[Message]) -> None:
-        super().__init__(tool)
-        contents.append(Message("tool", json.dumps(tool, ensure_ascii=False)))
+    def __init__(self, tool: Tool, contents: list[Message]) -> None:
+        function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        super().__init__(type="function", function=function)
+        contents.append(Message("tool", json.dumps(self, ensure_ascii=False)))
         self.marker = f"\ue000{len(contents) - 1}\ue001"
 
 

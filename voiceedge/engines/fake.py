@@ -30,6 +30,7 @@ from voiceedge.engines import (
     Segment,
     Stage,
     Step,
+    Tool,
 )
 from voiceedge.errors import ContextFull, Overloaded
 
@@ -152,8 +153,9 @@ class FakeStt:
         self._utterances = count()
         self._fault = _Fault("stt", fail_at, sleep)
 
-    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+    def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
         """One segment with the set text."""
+        del earlier
         self._fault.take(self._delay_s)
         text = _choose(self._text, audio, self._utterances) if audio.size else ""
         yield Segment(text, mean_log_probability=-0.2, no_speech_probability=0.02, tokens=len(text.split()))
@@ -180,6 +182,9 @@ class FakeLlm:
         self.token_delay_s = token_delay_s
         self.fault = _Fault("llm", fail_at, sleep)
         self.free_slots = slots
+
+    def check_tools(self, tools: tuple[Tool, ...]) -> None:
+        """Any will do."""
 
     def open(self) -> LlmStream:
         """Take a slot, or raise `Overloaded`."""
@@ -332,7 +337,9 @@ def _token(word: str) -> int:
 
 def _tokens(prompt: Prompt) -> list[int]:
     """Tokens of the rendered chat: a role, its words, an end; then the header of the answer."""
-    tools = [_token(word) for tool in prompt.tools for word in str(tool).split()]
+    tools = [
+        _token(word) for tool in prompt.tools for word in f"{tool.name} {tool.description} {tool.parameters}".split()
+    ]
     return [
         *tools,
         *(token for message in prompt.messages for token in _message(message)),

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from voiceedge.engines import Finished, Piece, Prefilled, Prompt, Sampling, Step
+from voiceedge.engines import Finished, Prefilled, Prompt, Sampling, Step, Tool
 from voiceedge.engines.chat import ChatFormat
 from voiceedge.engines.decoder import Lane, read_settings
-from voiceedge.engines.detokenise import Detokeniser, StopText
 from voiceedge.engines.kv_slab import KvSlab, Prefix, PrefixCache, Slot, common_length
 from voiceedge.engines.onnx_session import open_session
-from voiceedge.engines.sampling import Sampler
+from voiceedge.engines.writing import Writer
 from voiceedge.errors import ContextFull, EngineFailed, ModelCorrupt
 
 CHUNK_TOKENS = 32
@@ -26,14 +23,6 @@ SHORTEST_ANSWER_TOKENS = 16
 """A prompt that leaves less room than this is refused rather than cut off in its first words."""
 SHARED_PREFIXES = 4
 """Prompts' beginnings kept; one of 500 tokens takes 12 (Qwen2.5-0.5B) to 23 MB (SmolLM2-135M)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """How an answer ended."""
-
-    reason: Literal["stop", "length"]
-    tokens: int
 
 
 class OnnxLlm:
@@ -81,6 +70,9 @@ class OnnxLlm:
         )
         self.prefixes = PrefixCache(SHARED_PREFIXES)
         self._vocabulary = settings.vocabulary
+
+    def check_tools(self, tools: tuple[Tool, ...]) -> None:
+        """Get ready for `tools`."""
 
     def open(self) -> OnnxLlmStream:
         """Take a slot.
@@ -148,8 +140,8 @@ class OnnxLlmStream:
             logits = self._run(turn, chunk)
             yield Prefilled(len(chunk), cached)
         assert logits is not None
-        answer = yield from self._decode(turn, logits, sampling)
-        yield Finished(answer.reason, len(tokens), cached, answer.tokens)
+        written = yield from self._decode(turn, logits, prompt, sampling)
+        yield Finished(written.reason, len(tokens), cached, written.tokens)
 
     def close(self) -> None:
         """Give the slot back. Idempotent."""
@@ -158,29 +150,16 @@ class OnnxLlmStream:
             slot, self._slot = self._slot, None
             self._llm.slab.give_back(slot)
 
-    def _decode(self, turn: int, logits: NDArray[np.float32], sampling: Sampling) -> Generator[Step, None, _Answer]:
-        sampler = Sampler(sampling)
-        words = Detokeniser(self._llm.tokenizer)
-        stop = StopText(sampling.stop)
+    def _decode(
+        self, turn: int, logits: NDArray[np.float32], prompt: Prompt, sampling: Sampling
+    ) -> Generator[Step, None, Writer]:
         room = self._llm.context_tokens - len(self._slot_of(turn).tokens)
-        limit = min(sampling.max_tokens, room)
-        for count in range(1, limit + 1):
-            token = sampler.choose(logits)
-            if token in self._llm.stop_tokens:
-                rest = stop.push(words.flush()) + stop.flush()
-                if rest:
-                    yield Piece(token, rest)
-                return _Answer("stop", count - 1)
-            text = stop.push(words.push(token))
-            if stop.stopped:
-                yield Piece(token, text)
-                return _Answer("stop", count)
-            if count == limit:
-                yield Piece(token, text + stop.push(words.flush()) + stop.flush())
-                break
-            yield Piece(token, text)
-            logits = self._run(turn, [token])
-        return _Answer("length", max(limit, 0))
+        writer = Writer(self._llm.tokenizer, self._llm.stop_tokens, prompt, sampling, limit=room)
+        while not writer.is_over:
+            yield from writer.write(logits)
+            if writer.pending:
+                logits = self._run(turn, writer.pending)
+        return writer
 
     def _begin_turn(self) -> int:
         self._turn += 1

@@ -13,7 +13,7 @@ thread decodes faster than two anyway: leave it at one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, exp
 from pathlib import Path
@@ -124,11 +124,12 @@ class Whisper:
         self._prompt = [*self._start, self._token("<|notimestamps|>", language)]
         self._silence = self._encode(np.zeros(WINDOW_S * LISTENING_RATE_HZ, dtype=np.float32))
 
-    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+    def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
         """Transcribe an utterance of any length at 16 kHz, a segment a window of at most 30 s.
 
         Greedy. Silence and noise give segments with empty text.
         """
+        del earlier
         for window in _windows(audio):
             yield self._segment(window)
 
