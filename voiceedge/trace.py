@@ -25,6 +25,8 @@ Mark = Literal[
     "tts_first_audio",  # first sample of speech exists
     "first_audio_out",  # first audible audio handed to the socket
 ]
+ANSWER_MARKS: tuple[Mark, ...] = ("llm_first_token", "llm_first_clause", "tts_first_audio", "first_audio_out")
+"""What belongs to the answer and not to the words that are answered."""
 SegmentName = Literal["wait", "end_of_turn", "stt", "llm", "tts", "queue", "send"]
 SEGMENTS: tuple[SegmentName, ...] = get_args(SegmentName)
 MILLISECONDS_A_SECOND = 1000.0
@@ -107,6 +109,12 @@ class TurnTrace:
     def mark(self, name: Mark, at: float | None = None) -> None:
         """Note that `name` was reached; only the first time counts."""
         self.marks.setdefault(name, self.clock() if at is None else at)
+
+    def begin_anew(self) -> None:
+        """Forget an answer that was begun and is of no use: another one is made to the same words."""
+        for mark in ANSWER_MARKS:
+            self.marks.pop(mark, None)
+        self.facts.pop("prefill_tokens", None)
 
     def waited(self, asked: float, started: float) -> None:
         """Note that an engine step stood in the queue from `asked` to `started`."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from voiceedge.conversation.history import (
     FRONT,
     DuplicateItem,
+    FunctionCall,
     History,
     Item,
     Line,
@@ -120,8 +121,31 @@ def test_what_has_no_words_is_not_shown(text):
     assert history(message("a", text=text)).lines() == []
 
 
-def test_calls_are_not_shown_as_words():
-    assert history(Item("a", "function_call", text="f()")).lines() == []
+CALL = FunctionCall("c1", "look", "{}")
+
+
+def test_a_call_belongs_to_what_was_said_before_it():
+    said = Item("a", "message", "assistant", "Wait.", pieces=((1, "Wait."),))
+    calls = [Item(f"f{i}", "function_call", call=CALL, pieces=((2 + i, ""),)) for i in range(2)]
+    assert history(said, *calls).lines() == [Line("assistant", "Wait.", (1, 2, 3), (CALL, CALL))]
+
+
+def test_the_tokens_of_a_call_do_not_stand_for_words_that_were_cut_off():
+    said = Item("a", "message", "assistant", "Wait a bit.", pieces=((1, "Wait"), (2, " a bit.")), is_complete=False)
+    call = Item("f", "function_call", call=CALL, pieces=((3, ""),))
+    assert history(said, call).lines() == [Line("assistant", "Wait a bit.", (), (CALL,))]
+
+
+def test_a_call_without_words_stands_alone_and_one_that_was_cut_off_is_forgotten():
+    asked = Item("u", "message", "user", "Look!")
+    call = Item("f", "function_call", call=CALL, pieces=((3, ""),))
+    cut = Item("g", "function_call", call=CALL, is_complete=False)
+    result = Item("o", "function_call_output", text="blue")
+    assert history(asked, call, cut, result).lines() == [
+        Line("user", "Look!"),
+        Line("assistant", "", (3,), (CALL,)),
+        Line("tool", "blue"),
+    ]
 
 
 def test_an_answer_keeps_the_tokens_that_it_was_generated_as():

@@ -524,7 +524,7 @@ async def test_a_long_conversation_neither_slows_down_nor_grows():
 
 # ── too often ─────────────────────────────────────────────────────────────────────────────────────────
 
-CYCLES, WARM_UP = 200, 40
+CYCLES, WARM_UP = 200, 100
 MEBIBYTE = 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-from voiceedge.conversation.history import Item, SpokenClause
+from voiceedge.conversation.history import FunctionCall, Item, Line, SpokenClause
 from voiceedge.protocol.items import InputAudio, MessageItem, OutputAudio, OutputText, parse_item
 from voiceedge.session.items import audio_in, from_wire, to_wire
 
@@ -46,9 +46,16 @@ def test_a_written_answer_is_text():
     assert shown.content == (OutputText(text="hi"),)
 
 
-def test_calls_are_kept_and_not_shown_to_the_model():
+def test_what_a_function_returned_is_shown_to_the_model_and_comes_back_to_the_client():
     wire = parse_item({"type": "function_call_output", "call_id": "c", "output": "42"})
     item = from_wire(wire)
     assert item.kind == "function_call_output"
-    assert item.line is None
+    assert item.line == Line("tool", "42")
+    assert to_wire(item) == wire
+
+
+def test_a_call_that_a_client_replays_comes_back_as_it_was():
+    wire = parse_item({"type": "function_call", "call_id": "c", "name": "look", "arguments": '{"at": "é"}'})
+    item = from_wire(wire)
+    assert item.line == Line("assistant", "", calls=(FunctionCall("c", "look", '{"at": "é"}'),))
     assert to_wire(item) == wire

@@ -43,7 +43,7 @@ class Listener:
         lifecycle = ResponseLifecycle("r", config, conversation_id=None)
         self.turn = Turn(config, TurnTrace(1, clock(), clock), None, lifecycle, Playout(clock))
         lifecycle.begin()
-        lifecycle.open_message(self.turn.item.id, None)
+        lifecycle.open_message(self.turn.begin_message([]).id, None)
         self.outbox, self.order, self.sent = Outbox(), [], []
         self.voice = Voice(self.turn, self.outbox, TTS_HZ, lambda: self.order.append("audio started"))
 

@@ -41,12 +41,24 @@ class SpokenClause:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function that the assistant wants the client to run."""
+
+    call_id: str
+    name: str
+    arguments: str
+    """JSON, as it was written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of the chat that the model is shown."""
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
     tokens: tuple[int, ...] = ()
+    """Ids that the whole line was generated as, its calls included; () for what no model wrote."""
+    calls: tuple[FunctionCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +79,10 @@ class Item:
     """The clauses that were spoken and when they sound; empty for text."""
     heard_ms: float | None = None
     """How much of the audio was heard before an interruption; None: all of it."""
+    call: FunctionCall | None = None
+    """Of a function_call only."""
     data: Any = None
-    """What else the client gave or must get back (call id, arguments, images); opaque here."""
+    """What else the client gave and must get back (call id, images); opaque here."""
 
     @property
     def audio_ms(self) -> float:
@@ -81,7 +95,11 @@ class Item:
 
         It ends where the last whole token does, so that text and tokens stay one and the cache still matches.
         """
-        if self.kind != "message" or not self.text:
+        if self.kind == "function_call_output":
+            return Line("tool", self.text or "")
+        if self.call is not None:
+            return Line("assistant", "", tuple(token for token, _ in self.pieces), (self.call,))
+        if not self.text:
             return None
         text = self.text if self.heard_ms is None else _heard(self.clauses, self.heard_ms)
         tokens, covered = _tokens_within(self.pieces, len(text))
@@ -196,8 +214,21 @@ class History:
         return next((item.heard_ms for item in self.items if item.id == item_id), None)
 
     def lines(self) -> list[Line]:
-        """The chat as the model is to see it, without the instructions."""
-        return [line for item in self.items if item.id not in self.forgotten and (line := item.line) is not None]
+        """The chat as the model is to see it, without the instructions; calls belong to what was said before them."""
+        lines: list[Line] = []
+        whole = True  # whether the last line is what was generated, and so its tokens
+        for item in self.items:
+            if item.id in self.forgotten or (line := item.line) is None or (item.call and not item.is_complete):
+                continue
+            if item.call is not None and lines and lines[-1].role == "assistant":
+                said = lines.pop()
+                whole = whole and bool(said.tokens) and bool(line.tokens)
+                tokens = said.tokens + line.tokens if whole else ()
+                lines.append(Line("assistant", said.text, tokens, said.calls + line.calls))
+            else:
+                whole = item.is_complete
+                lines.append(line)
+        return lines
 
     def forget(self, budget: int, cost: Callable[[Line], int]) -> int:
         """Forget the oldest turns until the rest costs at most `budget` tokens; return how many items went.

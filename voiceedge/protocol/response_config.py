@@ -45,6 +45,7 @@ class _ResponseParams(Struct, frozen=True):
     audio: _AudioParams = _AudioParams()
     tools: tuple[FunctionTool, ...] | UnsetType = UNSET
     tool_choice: ToolChoice | UnsetType = UNSET
+    parallel_tool_calls: bool | UnsetType = UNSET
     max_output_tokens: int | str | UnsetType = UNSET
     temperature: float | UnsetType = UNSET
     conversation: str = "auto"
@@ -65,6 +66,8 @@ class ResponseConfig(Struct, frozen=True, kw_only=True):
     speed: float
     tools: tuple[FunctionTool, ...]
     tool_choice: ToolChoice
+    parallel_tool_calls: bool = True
+    """Whether one response may hold several calls."""
     max_output_tokens: int | None
     """None for as many as there is room for."""
     temperature: float | None
@@ -106,6 +109,9 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
         speed=session.speed if output_asked.speed is UNSET else output_asked.speed,
         tools=session.tools if asked.tools is UNSET else asked.tools,
         tool_choice=session.tool_choice if asked.tool_choice is UNSET else asked.tool_choice,
+        parallel_tool_calls=session.parallel_tool_calls
+        if asked.parallel_tool_calls is UNSET
+        else asked.parallel_tool_calls,
         max_output_tokens=_max_output_tokens(session, asked.max_output_tokens),
         temperature=session.temperature if asked.temperature is UNSET else asked.temperature,
         in_conversation=asked.conversation != "none",

@@ -131,6 +131,11 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         return self.wire.tool_choice
 
     @property
+    def parallel_tool_calls(self) -> bool:
+        """Whether one response may hold several calls."""
+        return self.wire.parallel_tool_calls is not False
+
+    @property
     def max_output_tokens(self) -> int | None:
         """Most tokens of one answer; None for as many as the model has room for."""
         return None if self.wire.max_output_tokens == "inf" else self.wire.max_output_tokens

@@ -1,4 +1,4 @@
-"""The answers of one session: started, finished and cancelled one after the other."""
+"""The answers of one session: drafted, started, finished and cancelled, one after the other."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from voiceedge.conversation.history import History, Item
-from voiceedge.engines import LlmStream, Prompt
+from voiceedge.conversation.history import History, Item, Line
+from voiceedge.engines import Prompt
 from voiceedge.errors import ContextFull, EngineFailed, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, failed
 from voiceedge.protocol.response_config import ResponseConfig
-from voiceedge.protocol.server_events import ServerEvent
 from voiceedge.protocol.session_config import SessionConfig
-from voiceedge.session.answer import answer, forget_half, forget_what_does_not_fit, prompt_of, sampling_of
+from voiceedge.session.ahead import Ahead
+from voiceedge.session.delivering import Delivery
+from voiceedge.session.making import Seat, Speech, make
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.playout import Playout
+from voiceedge.session.prompting import (
+    cost_of_opening,
+    forget_half,
+    forget_what_does_not_fit,
+    prompt_of,
+    sampling_of,
+)
 from voiceedge.session.transcribing import Spawn
 from voiceedge.session.turn import Turn, Utterance
 from voiceedge.trace import TurnTrace
@@ -36,6 +44,16 @@ IDLE_S = 10.0
 class _Request:
     config: ResponseConfig
     utterance: Utterance | None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An answer that is being made before it is known whether the user's turn is over."""
+
+    turn: Turn
+    prompt: Prompt
+    """What it answers: of use only while that is still the question."""
+    parts: Ahead
 
 
 class Answering:
@@ -59,18 +77,20 @@ class Answering:
         self._on_audio = on_audio
         self._on_end = on_end
         self._wants_trace = wants_trace
-        self._session_id = ""
-        self._instructions = ""
         self._conversation_id = ids.conversation_id()
-        self._llm: LlmStream | None = None
+        self._config: SessionConfig | None = None
+        self._opening: Prompt | None = None  # what was prefilled last
+        self._seat: Seat | None = None
         self._next: _Request | None = None
         self._unheard: list[Utterance] = []  # transcriptions that the next answer has to wait for
+        self._draft: _Draft | None = None
         self._turn: Turn | None = None
+        self._parts: Ahead | None = None  # of the turn
         self._playout = Playout(node.clock)
         self._spoken_item_id: str | None = None
-        self._using_llm: asyncio.Task[None] | None = None
-        self._llm_free = asyncio.Lock()  # whoever is cancelled behind another's step in flight must not let a third in
+        self._warming: asyncio.Task[None] | None = None
         self._turns = 0
+        self._wasted_s = 0.0
 
     def open(self, config: SessionConfig) -> None:
         """Take a slot of the LLM.
@@ -78,14 +98,14 @@ class Answering:
         Raises:
             Overloaded: every slot is taken.
         """
-        self._session_id = config.id
-        self._llm = self._node.engines.llm.open()
+        self._config = config
+        self._seat = Seat(self._node.engines.llm.open())
 
     def close(self) -> None:
         """Give the slot back."""
-        if self._llm is not None:
-            self._llm.close()
-            self._llm = None
+        if self._seat is not None:
+            self._seat.stream.close()
+            self._seat = None
 
     @property
     def response_id(self) -> str | None:
@@ -112,34 +132,61 @@ class Answering:
         while self._turn is not None and self._turn.task is not None and not self._turn.task.done():
             await asyncio.wait([self._turn.task])
 
-    def warm(self, instructions: str) -> None:
-        """Prefill the instructions while nobody waits for an answer."""
-        self._instructions = instructions
-        if self._turn is None:
-            self._warm(prompt_of(instructions, ()))
+    def configure(self, config: SessionConfig) -> None:
+        """Answer by these settings; their instructions and tools are prefilled while nobody waits for an answer."""
+        self._config = config
+        opening = prompt_of(config.instructions, config.tools)
+        if self._turn is None and opening != self._opening:
+            self._opening = opening
+            self._warm(opening)
+
+    # ── what is answered ──────────────────────────────────────────────────────────────────────────────
 
     def heard(self, utterance: Utterance) -> None:
         """The next answer has to wait for these words."""
-        self._unheard = [known for known in self._unheard if not known.words.done()]
+        self._unheard = [known for known in self._unheard if known.told is not None and not known.told.done()]
         self._unheard.append(utterance)
 
     def prepare(self, config: ResponseConfig, utterance: Utterance | None) -> None:
         """Say what the next answer answers."""
         self._next = _Request(config, utterance)
 
+    def draft(self, config: ResponseConfig, utterance: Utterance, words: str) -> None:
+        """Make the answer to what the user has said so far, behind a gate; does nothing while another one is made."""
+        self.drop_draft()
+        if self._turn is not None:
+            return
+        turn = self._new_turn(config, utterance)
+        prompt = self._prompt(config, [*self._history.lines(), Line("user", words)])
+        self._draft = _Draft(turn, prompt, self._make(turn, prompt))
+
+    def drop_draft(self) -> None:
+        """The user goes on: nobody will hear the draft."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.parts.abandon()
+            self.wasted(draft.turn.trace)
+
+    def wasted(self, trace: TurnTrace) -> None:
+        """What engines did for this trace was for nothing."""
+        self._wasted_s += trace.work_s
+
+    # ── one answer ────────────────────────────────────────────────────────────────────────────────────
+
     def start(self) -> None:
         """Begin the answer that was prepared."""
         assert self._next is not None
         request, self._next = self._next, None
         self._turns += 1
-        clock = self._node.clock
-        trace = request.utterance.trace if request.utterance else TurnTrace(self._turns, clock(), clock)
-        lifecycle = ResponseLifecycle(ids.response_id(), request.config, conversation_id=self._conversation_id)
-        turn = Turn(request.config, trace, request.utterance, lifecycle, Playout(clock))
-        self._turn = turn
-        if self._using_llm is not None:
-            self._using_llm.cancel()  # at most a prefill that was done in idle time; a dead turn is cancelled already
-        turn.task = self._using_llm = self._spawn(self._run(turn, self._turns), f"turn {self._turns}")
+        draft, self._draft = self._draft, None
+        if draft is not None and (draft.turn.utterance is not request.utterance or draft.turn.config != request.config):
+            self._draft = draft
+            self.drop_draft()
+            draft = None
+        turn = draft.turn if draft is not None else self._new_turn(request.config, request.utterance)
+        turn.is_heard = True
+        self._turn, self._parts = turn, draft.parts if draft is not None else None
+        turn.task = self._spawn(self._run(turn, draft, self._turns), f"turn {self._turns}")
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
         """Cut the running answer off: nothing of it reaches the socket after what this puts into the outbox."""
@@ -161,14 +208,37 @@ class Answering:
 
     def publish(self) -> None:
         """Let the history show what has been said of the running answer."""
-        if self._turn is not None:
-            self._history.update(self._turn.item)
+        for item in self._turn.items if self._turn is not None else ():
+            self._history.update(item)
+
+    def _new_turn(self, config: ResponseConfig, utterance: Utterance | None) -> Turn:
+        clock = self._node.clock
+        trace = utterance.trace if utterance else TurnTrace(self.next_number, clock(), clock)
+        lifecycle = ResponseLifecycle(ids.response_id(), config, conversation_id=self._conversation_id)
+        return Turn(config, trace, utterance, lifecycle, Playout(clock))
+
+    def _make(self, turn: Turn, prompt: Prompt) -> Ahead:
+        if self._warming is not None:
+            self._warming.cancel()  # at most a prefill that was done in idle time
+        assert self._seat is not None
+        node, config = self._node, turn.config
+        speech = Speech(config.voice, config.speed) if config.output_modality == "audio" else None
+        sampling = sampling_of(node, config)
+        parts = make(node, self._seat, prompt, sampling, speech, trace=turn.trace, deadline=turn.deadline)
+        return Ahead(parts, node.engines.tts.sample_rate_hz, self._spawn)
 
     def _take_turn(self) -> Turn | None:
         turn, self._turn = self._turn, None
+        self._stop_making()
         if turn is not None and turn.task is not None:
             turn.task.cancel()
         return turn
+
+    def _stop_making(self) -> None:
+        """Free the engines behind the step in flight."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.abandon()
 
     def _truncate(self, item_id: str, heard_ms: float) -> None:
         try:
@@ -176,102 +246,130 @@ class Answering:
         except LookupError:
             log.debug("item %s was deleted before it was heard out", item_id)
 
-    async def _run(self, turn: Turn, number: int) -> None:
+    async def _run(self, turn: Turn, draft: _Draft | None, number: int) -> None:
         try:
-            async with self._llm_free:
-                outcome = await self._answer(turn)
+            outcome = await self._answer(turn, draft)
         except VoiceEdgeError as error:
             outcome = failed(error)
         except Exception:
             log.exception("turn %d failed", number)
             outcome = failed(EngineFailed("The answer could not be made."))
         self._turn = None
+        self._stop_making()
         if outcome is not None:
             self._end(turn, number, outcome)
         self._on_end()
         self._make_room()
 
-    async def _answer(self, turn: Turn) -> Outcome | None:
+    async def _answer(self, turn: Turn, draft: _Draft | None) -> Outcome | None:
         """Answer what was said; None when there were no words in it."""
         if not await self._words_known(turn):
             return None
         self._begin(turn)
-        node, llm = self._node, self._llm
-        assert llm is not None
-        self._forget(sampling_of(node, turn.config).max_tokens)
+        self._forget(sampling_of(self._node, turn.config).max_tokens)
         while True:
-            prompt = prompt_of(self._instructions, self._history.lines(), turn.config.instructions)
+            prompt = self._prompt(turn.config, self._history.lines())
+            if self._parts is None or draft is None or draft.prompt != prompt:
+                self._stop_making()
+                turn.trace.begin_anew()
+                self._parts = self._make(turn, prompt)
+            else:
+                turn.trace.facts["answer_ready_at_endpoint"] = int(self._parts.is_ready)
             try:
-                return await answer(turn, prompt, llm, node, self._outbox, self._on_audio)
+                return await self._deliver(turn, self._parts)
             except ContextFull:  # what lines cost is an estimate, and some texts cost more
                 if not forget_half(self._history):
                     raise
+                draft = None
+
+    async def _deliver(self, turn: Turn, parts: Ahead) -> Outcome:
+        def on_message() -> None:
+            if turn.config.output_modality == "audio":
+                self._playout = turn.playout
+
+        def on_audio() -> None:
+            assert turn.message is not None
+            self._spoken_item_id = turn.message.id
+            self._on_audio()
+
+        rate_hz = self._node.engines.tts.sample_rate_hz
+        delivery = Delivery(turn, self._history, self._outbox, rate_hz, on_message=on_message, on_audio=on_audio)
+        return await delivery.run(parts)
 
     async def _words_known(self, turn: Turn) -> bool:
         """Wait for what is being transcribed; False when the utterance to be answered holds no words."""
         unheard, self._unheard = self._unheard, []
         for utterance in unheard:
-            await asyncio.wait([utterance.words])
+            if utterance.told is not None:
+                await asyncio.wait([utterance.told])
         if turn.utterance is None:
             return True
         return bool(await asyncio.shield(turn.utterance.words))
 
     def _begin(self, turn: Turn) -> None:
-        """Open the response and its message, on the wire and in the history."""
-        turn.has_begun = True
-        before = self._history.insert(turn.item)
-        self._send([*turn.lifecycle.begin(), *turn.lifecycle.open_message(turn.item.id, before)])
-        if turn.config.output_modality == "audio":
-            self._playout, self._spoken_item_id = turn.playout, turn.item.id
+        """Open the response on the wire."""
+        if not turn.has_begun:
+            turn.has_begun = True
+            for event in turn.lifecycle.begin():
+                self._outbox.put(event)
 
     def _end(self, turn: Turn, number: int, outcome: Outcome) -> None:
         """Close the response, on the wire and in the history, and report where its time went."""
-        if not turn.has_begun:
-            if outcome.type == "cancelled" and turn.utterance is not None:
-                return  # nobody has heard of it; who asked for a response is told its end
-            turn.has_begun = True
-            self._send(turn.lifecycle.begin())
+        if not turn.has_begun and outcome.type == "cancelled" and turn.utterance is not None:
+            return  # nobody has heard of it; who asked for a response is told its end
+        self._begin(turn)
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
-        self._history.update(self._final(turn, outcome))
+        if turn.message is not None:
+            self._history.update(self._final(turn, turn.message, outcome))
+        for call in turn.calls:
+            self._history.update(call)
+        turn.trace.facts["wasted_ms"], self._wasted_s = round(self._wasted_s * 1000), 0.0
+        turn.trace.facts["work_ms"] = round(turn.trace.work_s * 1000)
         self._outbox.put(lambda: self._report(turn, number, outcome))
 
-    def _final(self, turn: Turn, outcome: Outcome) -> Item:
-        """The item as it stays: with all that was said, or what was heard when it was cut off."""
-        heard_ms = self._history.heard_ms(turn.item.id)
+    def _final(self, turn: Turn, message: Item, outcome: Outcome) -> Item:
+        """The message as it stays: with all that was said, or what was heard when it was cut off."""
+        heard_ms = self._history.heard_ms(message.id)
         if outcome.type == "cancelled" and turn.config.output_modality == "audio" and heard_ms is None:
             heard_ms = turn.playout.heard_ms
-        return replace(turn.item, heard_ms=heard_ms, is_complete=outcome.type == "completed")
+        return replace(message, heard_ms=heard_ms, is_complete=outcome.type == "completed")
 
     def _report(self, turn: Turn, number: int, outcome: Outcome) -> TurnTraced | None:
+        assert self._config is not None
         traced = turn.traced(number, outcome)
-        self._node.report(self._session_id, traced)
+        self._node.report(self._config.id, traced)
         return traced if self._wants_trace else None
 
-    def _send(self, events: list[ServerEvent]) -> None:
-        for event in events:
-            self._outbox.put(event)
+    # ── what the LLM is shown ─────────────────────────────────────────────────────────────────────────
+
+    def _prompt(self, config: ResponseConfig, lines: list[Line]) -> Prompt:
+        assert self._config is not None
+        return prompt_of(self._config.instructions, config.tools, lines, config)
 
     def _forget(self, answer_tokens: int) -> int:
-        context_tokens = self._node.engines.llm.context_tokens
-        return forget_what_does_not_fit(self._history, self._instructions, context_tokens, answer_tokens)
+        assert self._config is not None
+        opening = cost_of_opening(self._config.instructions, self._config.tools)
+        return forget_what_does_not_fit(self._history, opening, self._node.engines.llm.context_tokens, answer_tokens)
 
     def _make_room(self) -> None:
         """Forget old turns while nobody waits, rather than when the next answer is due."""
+        assert self._config is not None
         if self._turn is None and self._forget(2 * self._node.sampling.max_tokens):
-            self._warm(prompt_of(self._instructions, self._history.lines()))
+            self._warm(prompt_of(self._config.instructions, self._config.tools, self._history.lines()))
 
     def _warm(self, prompt: Prompt) -> None:
-        if self._using_llm is not None and self._using_llm is not asyncio.current_task():
-            self._using_llm.cancel()
-        self._using_llm = self._spawn(self._prefill(prompt), "warm")
+        self.drop_draft()
+        if self._warming is not None:
+            self._warming.cancel()
+        self._warming = self._spawn(self._prefill(prompt), "warm")
 
     async def _prefill(self, prompt: Prompt) -> None:
-        llm, clock = self._llm, self._node.clock
-        assert llm is not None
-        steps = self._node.compute.stream(lambda: llm.warm(prompt), deadline=lambda: clock() + IDLE_S)
+        seat, clock = self._seat, self._node.clock
+        assert seat is not None
+        steps = self._node.compute.stream(lambda: seat.stream.warm(prompt), deadline=lambda: clock() + IDLE_S)
         try:
-            async with self._llm_free, aclosing(steps) as run:
+            async with seat.free, aclosing(steps) as run:
                 async for _ in run:
                     pass
         except VoiceEdgeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voiceedge.conversation.history import Item
+from voiceedge.conversation.history import FunctionCall, Item
 from voiceedge.protocol.items import (
     FunctionCallItem,
     FunctionCallOutputItem,
@@ -23,9 +23,10 @@ def from_wire(wire: WireItem) -> Item:
     data = without_audio(wire)
     match wire:
         case FunctionCallItem():
-            return Item(wire.id, "function_call", data=data)
+            call = FunctionCall(wire.call_id, wire.name, wire.arguments)
+            return Item(wire.id, "function_call", is_complete=wire.status == "completed", call=call)
         case FunctionCallOutputItem():
-            return Item(wire.id, "function_call_output", data=data)
+            return Item(wire.id, "function_call_output", text=wire.output, data=data)
     return Item(
         wire.id,
         "message",
@@ -39,14 +40,16 @@ def from_wire(wire: WireItem) -> Item:
 
 def to_wire(item: Item) -> WireItem:
     """An item as the client is shown it; of an interrupted answer, what was heard."""
+    status: ItemStatus = "completed" if item.is_complete else "incomplete"
     if item.role == "user" and item.modality == "audio":
         return user_audio(item.id, item.text)
+    if item.call is not None:
+        return FunctionCallItem(item.id, item.call.call_id, item.call.name, item.call.arguments, status)
     if item.data is not None:
         data: WireItem = item.data
         return data
     text = "" if item.line is None else item.line.text
     part = OutputAudio(transcript=text) if item.modality == "audio" else OutputText(text=text)
-    status: ItemStatus = "completed" if item.is_complete else "incomplete"
     return MessageItem(id=item.id, role="assistant", content=(part,), status=status)
 
 

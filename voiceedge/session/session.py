@@ -15,7 +15,7 @@ from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
 from voiceedge.conversation.state import Conversation, IllegalEvent
-from voiceedge.errors import InvalidRequest, Refused, VoiceEdgeError
+from voiceedge.errors import InvalidRequest, InvalidTool, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (
@@ -36,14 +36,16 @@ from voiceedge.protocol.client_events import (
     event_id_of,
 )
 from voiceedge.protocol.items import parse_item
-from voiceedge.protocol.response_config import ResponseConfig, response_config
+from voiceedge.protocol.response_config import response_config
 from voiceedge.protocol.session_config import SessionConfig, TurnDetection, merge
+from voiceedge.protocol.session_object import FunctionTool
 from voiceedge.session.answering import Answering
 from voiceedge.session.hear import Hearing, milliseconds
 from voiceedge.session.items import audio_in, from_wire, to_wire
 from voiceedge.session.listening import Listening
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
+from voiceedge.session.prompting import tools_of
 from voiceedge.session.transcribing import Transcribing
 from voiceedge.trace import TurnTrace
 
@@ -94,7 +96,7 @@ class Session:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._outbox.put(out.SessionCreated(session=self.config.echo()))
-                self._answering.warm(self.config.instructions)
+                self._answering.configure(self.config)
                 try:
                     async for message in messages:
                         await self._receive(message)
@@ -141,7 +143,7 @@ class Session:
             case AppendAudio():
                 await self._append(event)
             case SessionUpdate():
-                self._update(event)
+                await self._update(event)
             case CommitAudio():
                 self._commit()
             case ClearAudio():
@@ -157,15 +159,17 @@ class Session:
                 self._history.delete(event.item_id)
                 self._outbox.put(out.ItemDeleted(item_id=event.item_id))
             case CreateResponse():
-                self._respond(response_config(self.config, event.response))
+                await self._respond(event)
             case CancelResponse():
                 self._cancel_response(event)
             case ClearOutputAudio():
                 pass  # of use over WebRTC only
 
-    def _update(self, event: SessionUpdate) -> None:
+    async def _update(self, event: SessionUpdate) -> None:
         before = self.config
-        self.config = after = merge(before, event.session, voice_fixed=self._answering.has_spoken)
+        after = merge(before, event.session, voice_fixed=self._answering.has_spoken)
+        await self._check_tools(after.tools, before.tools, "session")
+        self.config = after
         if after.input_format != before.input_format:
             self._hearing.set_format(after.input_format.type)
         if after.turn_detection != before.turn_detection:
@@ -173,8 +177,22 @@ class Session:
             if after.turn_detection is None:
                 self._receive_if_legal(Event.SPEECH_DROPPED)
         self._outbox.put(out.SessionUpdated(session=after.echo()))
-        if after.instructions != before.instructions:
-            self._answering.warm(after.instructions)
+        self._answering.configure(after)
+
+    async def _check_tools(self, tools: tuple[FunctionTool, ...], known: tuple[FunctionTool, ...], param: str) -> None:
+        """Let the LLM look at tools before anything depends on them.
+
+        Raises:
+            InvalidTool: answers cannot be held to one of the schemas.
+        """
+        if not tools or tools == known:
+            return
+        offered = tools_of(tools)
+        llm, clock = self._node.engines.llm, self._node.clock
+        try:
+            await self._node.compute.run(lambda: llm.check_tools(offered), deadline=clock())
+        except InvalidTool as error:
+            raise InvalidTool(str(error), param=f"{param}.{error.param or 'tools'}") from error
 
     # ── audio in ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -197,13 +215,8 @@ class Session:
         trace = TurnTrace(self._answering.next_number, self._hearing.moment(ended.last_voiced), self._node.clock)
         trace.mark("wait_over", self._hearing.moment(ended.wait_over))
         trace.mark("endpoint")
-        utterance = self._transcribing.begin(
-            self._speech_id,
-            self._hearing.ring.read(ended.start, ended.end),
-            trace,
-            transcription=self.config.transcription is not None,
-            commit_empty=False,
-        )
+        utterance = self._transcribing.hear(self._speech_id, self._hearing.ring.read(ended.start, ended.end), trace)
+        self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=False)
         self._answering.heard(utterance)
         if self._answers_by_itself():
             self._answering.prepare(response_config(self.config, None), utterance)
@@ -216,6 +229,11 @@ class Session:
         detection = self.config.turn_detection
         return self.config.kind == "realtime" and (detection is None or detection.create_response)
 
+    @property
+    def _shows_words(self) -> bool:
+        """Whether the client wants to see what the user said."""
+        return self.config.transcription is not None
+
     def _commit(self) -> None:
         begin, end = max(self._buffer_begin, self._hearing.ring.begin), self._hearing.ring.end
         if milliseconds(end - begin) < MIN_COMMIT_MS:
@@ -227,13 +245,9 @@ class Session:
         was_speaking = self._listening.drop()
         self._buffer_begin = end
         trace = TurnTrace(self._answering.next_number, self._hearing.moment(end), self._node.clock)
-        utterance = self._transcribing.begin(
-            self._speech_id if was_speaking else ids.item_id(),
-            self._hearing.ring.read(begin, end),
-            trace,
-            transcription=self.config.transcription is not None,
-            commit_empty=True,
-        )
+        item_id = self._speech_id if was_speaking else ids.item_id()
+        utterance = self._transcribing.hear(item_id, self._hearing.ring.read(begin, end), trace)
+        self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=True)
         self._answering.heard(utterance)
         self._receive_if_legal(Event.TURN_KEPT)
 
@@ -265,7 +279,8 @@ class Session:
         if (base64 := audio_in(wire)) is not None:
             audio = self._transcribing.decode(base64, self.config.input_format.type)
             trace = TurnTrace(self._answering.next_number, self._node.clock(), self._node.clock)
-            utterance = self._transcribing.fill(item, audio, trace, transcription=self.config.transcription is not None)
+            utterance = self._transcribing.hear(item.id, audio, trace)
+            self._transcribing.fill(utterance, item, transcription=self._shows_words)
             self._answering.heard(utterance)
 
     def _truncate(self, event: TruncateItem) -> None:
@@ -287,9 +302,11 @@ class Session:
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _respond(self, config: ResponseConfig) -> None:
+    async def _respond(self, event: CreateResponse) -> None:
         if self.config.kind == "transcription":
             raise Refused("A transcription session makes no responses.", code="invalid_session_type")
+        config = response_config(self.config, event.response)
+        await self._check_tools(config.tools, self.config.tools, "response")
         if not config.in_conversation:
             raise Refused("Responses outside the conversation are not served yet.", code="not_supported")
         if self._conversation.is_answering:

@@ -41,25 +41,30 @@ class Transcribing:
         self._spawn = spawn
         self._last: asyncio.Task[None] | None = None
 
-    def begin(
-        self, item_id: str, audio: PCM, trace: TurnTrace, *, transcription: bool, commit_empty: bool
-    ) -> Utterance:
-        """Transcribe an utterance and make it an item; `commit_empty` makes it one at once.
+    def hear(self, item_id: str, audio: PCM, trace: TurnTrace) -> Utterance:
+        """An utterance whose words are not known yet."""
+        utterance = Utterance(item_id, audio, trace, asyncio.get_running_loop().create_future())
+        utterance.words.add_done_callback(_seen)
+        return utterance
+
+    def listen(self, utterance: Utterance) -> None:
+        """Find out the words, unless that has begun already."""
+        if utterance.listening is None:
+            utterance.listening = self._spawn(self._listen(utterance), "transcribe")
+
+    def commit(self, utterance: Utterance, *, transcription: bool, commit_empty: bool) -> None:
+        """Make an utterance an item as soon as it has words; `commit_empty` makes it one at once.
 
         `transcription` says whether the client wants to see the words.
         """
-        utterance = Utterance(item_id, audio, trace, asyncio.get_running_loop().create_future())
-        item = Item(item_id, "message", "user", None, modality="audio")
+        item = Item(utterance.item_id, "message", "user", None, modality="audio")
         if commit_empty:
             self._commit(item)
-        self._start(utterance, item, committed=commit_empty, transcription=transcription)
-        return utterance
+        self._follow(utterance, item, committed=commit_empty, transcription=transcription)
 
-    def fill(self, item: Item, audio: PCM, trace: TurnTrace, *, transcription: bool) -> Utterance:
-        """Transcribe the speech of an item that the client made."""
-        utterance = Utterance(item.id, audio, trace, asyncio.get_running_loop().create_future())
-        self._start(utterance, item, committed=True, transcription=transcription)
-        return utterance
+    def fill(self, utterance: Utterance, item: Item, *, transcription: bool) -> None:
+        """Give an item that the client made the words of its speech."""
+        self._follow(utterance, item, committed=True, transcription=transcription)
 
     def decode(self, base64: str, wire_format: str) -> PCM:
         """The audio of an item that the client made, at 16 kHz.
@@ -74,12 +79,12 @@ class Transcribing:
         form = codec(wire_format)
         return resample(form.decoder().decode(data), form.rate_hz, LISTENING_RATE_HZ)
 
-    def _start(self, utterance: Utterance, item: Item, *, committed: bool, transcription: bool) -> None:
-        utterance.words.add_done_callback(_seen)
-        work = self._run(utterance, item, self._last, committed=committed, transcription=transcription)
-        self._last = self._spawn(work, "transcribe")
+    def _follow(self, utterance: Utterance, item: Item, *, committed: bool, transcription: bool) -> None:
+        self.listen(utterance)
+        work = self._tell_in_turn(utterance, item, self._last, committed=committed, transcription=transcription)
+        self._last = utterance.told = self._spawn(work, "tell the words")
 
-    async def _run(
+    async def _tell_in_turn(
         self,
         utterance: Utterance,
         item: Item,
@@ -88,39 +93,41 @@ class Transcribing:
         committed: bool,
         transcription: bool,
     ) -> None:
+        """Tell the client and the history what was said, in the order in which it was said."""
+        if before is not None:
+            await asyncio.wait([before])
+        await asyncio.wait([utterance.words])
         try:
-            if before is not None:
-                await asyncio.wait([before])
-            words = await self._transcribe(utterance)
+            words = utterance.words.result()
         except VoiceEdgeError as error:
             if not committed:
                 self._commit(item)
             if transcription:
                 self._outbox.put(out.transcription_failed(item.id, error))
-            utterance.words.set_exception(error)
             return
-        except asyncio.CancelledError:
-            utterance.words.cancel()
-            raise
         if words and not committed:
             self._commit(item)
         self._history.update(replace(item, text=words))
         if transcription and (words or committed):
             self._tell(utterance, words)
-        utterance.words.set_result(words)
 
-    async def _transcribe(self, utterance: Utterance) -> str:
+    async def _listen(self, utterance: Utterance) -> None:
         trace = utterance.trace
         trace.mark("stt_started")
         segments = self._node.compute.stream(
-            lambda: self._node.engines.stt.transcribe(utterance.audio),
-            deadline=lambda: trace.zero,
-            trace=trace,
+            lambda: self._node.engines.stt.transcribe(utterance.audio), deadline=utterance.deadline, trace=trace
         )
-        async with aclosing(segments) as heard:
-            texts = [segment.text.strip() async for segment in heard]
+        try:
+            async with aclosing(segments) as heard:
+                texts = [segment.text.strip() async for segment in heard]
+        except VoiceEdgeError as error:
+            utterance.words.set_exception(error)
+            return
+        except asyncio.CancelledError:
+            utterance.words.cancel()
+            raise
         trace.mark("stt_final")
-        return " ".join(text for text in texts if text)
+        utterance.words.set_result(" ".join(text for text in texts if text))
 
     def _commit(self, item: Item) -> None:
         before = self._history.insert(item)

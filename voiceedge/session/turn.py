@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from voiceedge.audio.pcm import PCM
 from voiceedge.conversation.history import Item, SpokenClause
@@ -15,6 +16,10 @@ from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.usage import Usage
 from voiceedge.session.playout import Playout
 from voiceedge.trace import TurnTrace
+
+DRAFT_LATER_S = 1.0
+"""How much later than its answer a draft is due: what somebody waits for comes first, and a draft still comes in time
+to be of use."""
 
 
 @dataclass(slots=True)
@@ -28,6 +33,16 @@ class Utterance:
     """Begins at the last voiced sample; goes on as the trace of the answer."""
     words: asyncio.Future[str]
     """The transcript, empty when there are none; or why it could not be made."""
+    is_over: bool = True
+    """False while the user may go on."""
+    listening: asyncio.Task[None] | None = None
+    """Finds out the words."""
+    told: asyncio.Task[None] | None = None
+    """Over when the words stand in the history and the client knows them."""
+
+    def deadline(self) -> float:
+        """When the words are due."""
+        return self.trace.zero + (0.0 if self.is_over else DRAFT_LATER_S)
 
 
 @dataclass(slots=True)
@@ -40,18 +55,17 @@ class Turn:
     """The speech that is answered; None where the client asked."""
     lifecycle: ResponseLifecycle
     playout: Playout
-    item: Item = field(init=False)
-    """The answer so far."""
-    pieces: list[tuple[int, str]] = field(default_factory=list)
-    clauses: list[SpokenClause] = field(default_factory=list)
+    message: Item | None = None
+    """What is said, so far."""
+    calls: list[Item] = field(default_factory=list)
+    """What is called, behind it; the last one may still be open."""
+    completion_tokens: int = 0
     finished: Finished | None = None
     task: asyncio.Task[None] | None = None
+    is_heard: bool = False
+    """Whether there is somebody to hear it; a draft has nobody yet."""
     has_begun: bool = False
     """Whether `response.created` is out."""
-
-    def __post_init__(self) -> None:
-        modality = self.config.output_modality
-        self.item = Item(ids.item_id(), "message", "assistant", "", modality=modality, is_complete=False)
 
     @property
     def response_id(self) -> str:
@@ -61,22 +75,67 @@ class Turn:
     @property
     def audio_ms(self) -> float:
         """Audio made so far."""
-        return self.clauses[-1].end_ms if self.clauses else 0.0
+        return self.message.audio_ms if self.message is not None else 0.0
+
+    def deadline(self) -> float:
+        """When the listener would notice: at once while nothing is heard, else when the audio sent runs out."""
+        if not self.is_heard:
+            return self.trace.zero + DRAFT_LATER_S
+        return self.playout.runs_out or self.trace.zero
+
+    def begin_message(self, pieces: list[tuple[int, str]]) -> Item:
+        """Begin to say something; `pieces` are its first tokens."""
+        modality = self.config.output_modality
+        self.message = Item(
+            ids.item_id(), "message", "assistant", "", modality=modality, is_complete=False, pieces=tuple(pieces)
+        )
+        return self.message
+
+    def message_with(self, token: int, text: str) -> None:
+        """One more token belongs to the message."""
+        self._update(pieces=(*self._said.pieces, (token, text)))
 
     def say(self, text: str) -> None:
         """Add what is being said from now on."""
+        said = self._said
         if self.config.output_modality == "audio":
-            self.clauses.append(SpokenClause(text, self.audio_ms, self.audio_ms))
-        self._update((self.item.text or "") + text)
+            self._update(clauses=(*said.clauses, SpokenClause(text, self.audio_ms, self.audio_ms)))
+        self._update(text=(said.text or "") + text)
 
     def sounds(self, audio_ms: float) -> None:
         """What is being said sounds `audio_ms` longer."""
-        clause = self.clauses[-1]
-        self.clauses[-1] = replace(clause, end_ms=clause.end_ms + audio_ms)
-        self._update(self.item.text or "")
+        *before, clause = self._said.clauses
+        self._update(clauses=(*before, replace(clause, end_ms=clause.end_ms + audio_ms)))
 
-    def _update(self, text: str) -> None:
-        self.item = replace(self.item, text=text, pieces=tuple(self.pieces), clauses=tuple(self.clauses))
+    def begin_call(self, item: Item, pieces: tuple[tuple[int, str], ...]) -> Item:
+        """Begin a call; `pieces` are its first tokens."""
+        self.calls.append(replace(item, pieces=pieces))
+        return self.calls[-1]
+
+    def call_with(self, token: int, arguments: str) -> None:
+        """One more token belongs to the last call."""
+        item = self.calls[-1]
+        assert item.call is not None
+        call = replace(item.call, arguments=item.call.arguments + arguments)
+        self.calls[-1] = replace(item, call=call, pieces=(*item.pieces, (token, "")))
+
+    def close_call(self) -> Item:
+        """The last call is complete."""
+        self.calls[-1] = replace(self.calls[-1], is_complete=True)
+        return self.calls[-1]
+
+    @property
+    def items(self) -> list[Item]:
+        """What the answer has put into the conversation, as it is now."""
+        return ([] if self.message is None else [self.message]) + self.calls
+
+    @property
+    def _said(self) -> Item:
+        assert self.message is not None
+        return self.message
+
+    def _update(self, **changes: Any) -> None:
+        self.message = replace(self._said, **changes)
 
     def usage(self) -> Usage | None:
         """Tokens spent; None before the LLM was asked."""
@@ -87,12 +146,12 @@ class Turn:
             prompt = cached + int(self.trace.facts["prefill_tokens"])
         else:
             return None
-        return Usage.counted(input_text=prompt, cached_text=cached, output_text=len(self.pieces))
+        return Usage.counted(input_text=prompt, cached_text=cached, output_text=self.completion_tokens)
 
     def traced(self, number: int, outcome: Outcome) -> TurnTraced:
         """Sum the turn up once all of it has been handed to the socket."""
         trace = self.trace
-        trace.facts.setdefault("completion_tokens", len(self.pieces))
+        trace.facts.setdefault("completion_tokens", self.completion_tokens)
         trace.facts.setdefault("audio_ms", round(self.audio_ms))
         path = trace.critical_path()
         return TurnTraced(

@@ -37,7 +37,8 @@ class Voice:
 
     async def finish(self) -> None:
         """Send what the resampler still holds."""
-        await self._send(self._resampler.flush())
+        if self._begun:
+            await self._send(self._resampler.flush())
 
     async def _send(self, audio: PCM) -> None:
         rate_hz = self._codec.rate_hz
