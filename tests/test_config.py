@@ -112,6 +112,17 @@ def test_a_value_that_does_not_fit_is_refused_and_shown(name, value):
     assert "\n" not in str(raised.value)
 
 
+def test_a_secret_that_is_too_short_is_refused_and_shown_to_nobody(toml):
+    for load_it in (
+        lambda: load({"secret": "hush-hush"}),
+        lambda: load(SECRET="hush-hush"),
+        lambda: load(file=toml('secret = "hush-hush"')),
+    ):
+        with pytest.raises(ConfigError, match=r"Setting 'secret' .*length >= 32\.$") as raised:
+            load_it()
+        assert "hush" not in str(raised.value)
+
+
 def test_a_value_that_does_not_fit_is_refused_with_its_place(toml):
     file = toml("port = 99999")
     with pytest.raises(ConfigError, match=f"Setting 'port' in {file}: "):

@@ -26,9 +26,9 @@ class Choir:
         self.sample_rate_hz = tts.sample_rate_hz
         self.asked: list[tuple[str, float]] = []
 
-    def speak(self, text, voice, speed):
+    def speak(self, text, voice, speed, **context):
         self.asked.append((voice, speed))
-        return self.tts.speak(text, voice if voice in self.tts.voices else self.tts.voices[0], speed)
+        return self.tts.speak(text, voice if voice in self.tts.voices else self.tts.voices[0], speed, **context)
 
 
 async def answer(node, **output) -> tuple[str, PCM, str]:

@@ -22,7 +22,7 @@ from voiceedge.config import Config, load_config
 from voiceedge.engines import Engines, Stage
 from voiceedge.errors import OperatorError
 from voiceedge.modelstore.store import ModelStore
-from voiceedge.session.node import make_node
+from voiceedge.session.node import SPARE_SLOTS, make_node
 from voiceedge.session.warming import warm_up
 from voiceedge.trace import now
 
@@ -78,6 +78,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, setting("host", "Address to listen on.")] = None,
     port: Annotated[int | None, setting("port", "TCP port.")] = None,
+    tls_certificate: Annotated[Path | None, setting("tls_certificate", "Certificate chain in PEM: https, wss.")] = None,
+    tls_key: Annotated[Path | None, setting("tls_key", "Its private key, not encrypted.")] = None,
+    secret: Annotated[str | None, setting("secret", "Signs client secrets; better in the environment.")] = None,
     config: ConfigFile = None,
     engines: Annotated[str | None, setting("engines", "real, or fake: answers without models.")] = None,
     max_sessions: Annotated[int | None, setting("max_sessions", "Conversations at a time.")] = None,
@@ -88,12 +91,14 @@ def serve(
     temperature: Annotated[float | None, setting("temperature", "0 takes the likeliest token.")] = None,
     top_p: Annotated[float | None, setting("top_p", "Probability that sampling chooses from.")] = None,
     repetition_penalty: Annotated[float | None, setting("repetition_penalty", "1 is off.")] = None,
+    draft_after_ms: Annotated[int | None, setting("draft_after_ms", "0 drafts nothing.")] = None,
+    plain: Annotated[bool | None, setting("plain", "The pipeline as commonly built, to compare with.")] = None,
     trace_file: Annotated[Path | None, setting("trace_file", "One JSON line a turn, no words.")] = None,
     log_level: Annotated[str | None, setting("log_level", "debug, info, warning or error.")] = None,
     home: Home = None,
     offline: Offline = None,
 ) -> None:
-    """Serve conversations at ws://HOST:PORT/v1/realtime, and a page to try at http://HOST:PORT/.
+    """Serve conversations at ws://HOST:PORT/v1/realtime, and a page to try at http://HOST:PORT/ (with TLS wss, https).
 
     Models that the profile lacks are pulled first. Every option can also be set as VOICEEDGE_NAME in the
     environment or as name in the --config file; options win over the environment, that over the file.
@@ -105,8 +110,10 @@ def serve(
 def _serve(config: Config) -> None:
     from voiceedge.server.admission import Admission
     from voiceedge.server.app import build_app
+    from voiceedge.server.client_secrets import ClientSecrets
     from voiceedge.server.serving import Server, bind
     from voiceedge.server.socket import Sockets
+    from voiceedge.server.tls import tls_context
     from voiceedge.server.turn_log import TurnLog
 
     begun = now()
@@ -114,14 +121,16 @@ def _serve(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines hold whole URLs
+    tls = tls_context(config)
     bound = bind(config.host, config.port)
     engines, workers = _engines(config)
     speeds = warm_up(engines, config.instructions)
     with TurnLog(config.trace_file) as turn_log:
         node = make_node(config, engines, workers, turn_log.report)
         admission = Admission(config.max_sessions)
-        sockets = Sockets(node, admission)
-        server = Server(build_app(node, sockets, admission), sockets, admission)
+        client_secrets = ClientSecrets(config.secret)
+        sockets = Sockets(node, admission, client_secrets)
+        server = Server(build_app(node, sockets, admission, client_secrets), sockets, admission, tls)
         terminal.announce(node, config, speeds, bound.getsockname()[1], now() - begun)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(server.serve(sockets=[bound]))
@@ -146,7 +155,7 @@ def _engines(config: Config) -> tuple[Engines, int]:
     if config.engines == "fake":
         from voiceedge.engines.fake import fake_engines
 
-        fakes = fake_engines(slots=config.max_sessions, context_tokens=config.context_tokens)
+        fakes = fake_engines(slots=config.max_sessions + SPARE_SLOTS, context_tokens=config.context_tokens)
         return fakes, plan.workers
     store = ModelStore(config.home)
     chosen: dict[Stage, str | None] = {"stt": config.stt_model, "llm": config.llm_model, "tts": config.tts_model}
@@ -155,7 +164,7 @@ def _engines(config: Config) -> tuple[Engines, int]:
         local = store.resolve(config.profile, progress, offline=config.offline, instead=instead)
     engines = load_engines(
         local,
-        slots=config.max_sessions + 1,
+        slots=config.max_sessions + SPARE_SLOTS,
         context_tokens=config.context_tokens,
         threads=plan,
         language=config.language,
@@ -184,14 +193,25 @@ def bench(
         typer.Option(help="full hears answers out; first-audible stops them at their first sound."),
     ] = "full",
     fresh: Annotated[bool, typer.Option("--fresh/--one-session", help="A new session for each recording.")] = False,
+    sessions: Annotated[int, typer.Option(help="Conversations at once, each in its own order.")] = 1,
+    turns: Annotated[
+        int | None, typer.Option(help="Recordings a conversation plays. \\[default: each once]", show_default=False)
+    ] = None,
+    runs: Annotated[int, typer.Option(help="How often everything is done.")] = 1,
+    think: Annotated[str, typer.Option(help="Seconds between an answer and the next recording: 1, or 1..4.")] = "1",
+    hesitate: Annotated[
+        str | None, typer.Option(help="Put a pause of so many seconds (0.3..1.2) into the middle of each recording.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same orders and pauses.")] = 0,
 ) -> None:
-    """Talk to a node as a person would, in real time, and report how long it lets them wait.
+    """Talk to a node as people would, in real time, and report how long it lets them wait.
 
     Counts from the last voiced sample that is sent to the first audible sample that comes back.
     """
+    from voiceedge.bench.interval import interval
     from voiceedge.bench.options import BenchOptions
     from voiceedge.bench.probe import run_bench
-    from voiceedge.bench.rendering import render
+    from voiceedge.bench.rendering import progress_line, render
     from voiceedge.bench.report import to_json
 
     tts = None
@@ -211,7 +231,13 @@ def bench(
             turn_detection=turn_detection,
             listen=listen,
             fresh=fresh,
-            progress=lambda p: status.update(escape(f"{p.turn}/{p.turns} {p.audio}: {p.doing}")),
+            sessions=sessions,
+            turns=turns,
+            runs=runs,
+            think=interval(think),
+            hesitate=None if hesitate is None else interval(hesitate),
+            seed=seed,
+            progress=lambda progress: status.update(escape(progress_line(progress))),
         )
         report = asyncio.run(run_bench(options))
     if str(json_file) == "-":

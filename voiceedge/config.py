@@ -41,6 +41,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Address to listen on. Loopback, because anybody who reaches the port can talk."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """TCP port; 0 lets the system choose one."""
+    tls_certificate: Path | None = None
+    """Certificate chain in PEM: the port then speaks https and wss (TLS 1.2 and newer) and nothing else."""
+    tls_key: Path | None = None
+    """Private key of the certificate in PEM, not encrypted."""
+    secret: Annotated[str, Meta(min_length=32)] | None = None
+    """Signs client secrets (`ek_…`): at least 32 characters, the same on all nodes that are to take them. Unset: a
+    random one, so that they end with the process. Other users see a command line: set it in the environment."""
     engines: Literal["real", "fake"] = "real"
     """`fake` answers without any model: to try a client or a network."""
     max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
@@ -57,6 +64,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keeps small models from going round in circles; 1 is off."""
     language: str = "en"
     """Language that is heard (ISO 639-1). The default voice speaks English only."""
+    draft_after_ms: Annotated[int, Meta(ge=0, le=2000)] = 64
+    """Silence after which an answer is drafted while it is still being decided whether the turn is over; 0 drafts
+    none and answers later with less CPU."""
+    plain: bool = False
+    """The pipeline as commonly built, to compare with: 500 ms of silence, speech-to-text in windows of 30 s, whole
+    sentences, no drafts, no cache reuse, sessions one after another."""
     instructions: str = DEFAULT_INSTRUCTIONS
     """System prompt for clients that bring none."""
     home: Path = Path(platformdirs.user_cache_dir("voiceedge"))
@@ -70,6 +83,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 FIELDS = tuple(Config.__struct_fields__)
+_UNSHOWN = frozenset({"secret"})
+"""Settings whose values are never repeated, in no message."""
 _NOT_SETTINGS = frozenset({"CONFIG"})
 """Variables with the prefix that name something else: CONFIG is the file."""
 
@@ -153,7 +168,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
         return getattr(msgspec.convert({name: value}, Config, strict=not isinstance(value, str), dec_hook=_path), name)
     except msgspec.ValidationError as error:
         reason = str(error).split(" - at ")[0].replace("`", "'")
-        raise ConfigError(f"Setting '{name}' {where}: {reason} (given: {value!r}).") from error
+        given = "" if name in _UNSHOWN else f" (given: {value!r})"
+        raise ConfigError(f"Setting '{name}' {where}: {reason}{given}.") from error
 
 
 def _path(kind: type, value: Any) -> Any:

@@ -85,6 +85,7 @@ def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: fl
     """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first."""
     names = node.engines.names
     host = "localhost" if config.host in {"127.0.0.1", "::1", "0.0.0.0"} else config.host  # noqa: S104 - shown only
+    secure = "" if config.tls_certificate is None else "s"
     out.print(f"[bold]VoiceEdge[/] is ready after {loaded_s:.1f} s (profile {config.profile})")
     out.print(f"  models  {' · '.join(dict.fromkeys(names.values()))}")
     out.print(
@@ -92,6 +93,6 @@ def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: fl
         f"{1000 / max(speeds.llm_ms_a_token, 1e-3):.0f} tokens/s · speaks it in {speeds.tts_ms:.0f} ms · "
         f"judges a pause in {speeds.end_of_turn_ms:.0f} ms"
     )
-    out.print(f"  page    http://{host}:{port}/")
-    out.print(f"  socket  ws://{host}:{port}/v1/realtime  (any OpenAI Realtime client; any key)")
-    out.print(f'  try     voiceedge bench ws://{host}:{port} --say "What is the capital of France?"')
+    out.print(f"  page    http{secure}://{host}:{port}/")
+    out.print(f"  socket  ws{secure}://{host}:{port}/v1/realtime  (any OpenAI Realtime client; any key)")
+    out.print(f'  try     voiceedge bench ws{secure}://{host}:{port} --say "What is the capital of France?"')

@@ -185,3 +185,34 @@ def test_the_quiet_before_the_first_turn_expects_nothing_but_hears_a_greeting_ou
     listener.audio("greeting", 13.1)
     listener.done("greeting", 13.2)
     assert listener.exchange.settled == pytest.approx(14.1)
+
+
+# ── rude, or only hesitant? ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_speech_taken_for_over_and_heard_again_is_a_restart_and_nobodys_problem():
+    listener = Listener()
+    for at in (10.2, 10.9, 11.5):
+        listener.says("input_audio_buffer.speech_started", at)
+        listener.says("input_audio_buffer.speech_stopped", at + 0.4)
+    listener.answered("a", 12.5)
+    assert listener.exchange.restarts == 2
+    assert listener.exchange.problems == ()
+
+
+def test_an_answer_that_was_begun_in_a_pause_and_never_heard_is_a_split_but_not_rude():
+    listener = Listener()
+    listener.says("input_audio_buffer.speech_stopped", 11.0)
+    listener.created("early", 11.1)
+    listener.says("input_audio_buffer.speech_started", 11.2)
+    listener.done("early", 11.2, "cancelled")
+    listener.answered("a", 12.5)
+    assert listener.exchange.problems == ("split",)
+    assert listener.exchange.restarts == 1
+
+
+def test_two_answers_that_are_both_heard_are_one_too_many():
+    listener = Listener()
+    listener.answered("a", 12.5)
+    listener.answered("b", 14.0)
+    assert listener.exchange.problems == ("double_answer", "split")

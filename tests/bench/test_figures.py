@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voiceedge.bench.figures import Distribution, distribution, percentile
+from voiceedge.bench.figures import Distribution, Ratio, distribution, percentile, ratio
 
 
 @pytest.mark.parametrize(
@@ -28,5 +29,59 @@ def test_a_percentile_is_a_measured_value_that_enough_values_do_not_exceed(value
 
 
 def test_missing_values_are_not_counted_and_nothing_gives_nothing():
-    assert distribution([None, 3.0, 1.0]) == Distribution(n=2, p50=1.0, p95=3.0, max=3.0)
-    assert distribution([None]) == Distribution(n=0, p50=None, p95=None, max=None)
+    assert distribution([None, 3.0, 1.0]) == Distribution(n=2, p50=1.0, p95=3.0, p99=3.0, max=3.0)
+    assert distribution([None]) == Distribution(n=0, p50=None, p95=None, p99=None, max=None)
+
+
+def test_a_failed_turn_counts_as_slower_than_every_other():
+    times = [float(ms) for ms in range(1, 95)]
+    assert distribution(times, failed=6) == Distribution(n=100, p50=50.0, p95=None, p99=None, max=94.0, failed=6)
+    assert distribution([*times, 95.0], failed=5).p95 == 95.0
+    assert distribution([], failed=2) == Distribution(n=2, p50=None, p95=None, p99=None, max=None, failed=2)
+
+
+@given(st.lists(st.floats(1, 1e4), min_size=1), st.integers(0, 5))
+def test_failing_never_makes_the_others_look_better(times, failed):
+    whole, partly = distribution(times), distribution(times, failed)
+    for before, after in ((whole.p50, partly.p50), (whole.p95, partly.p95), (whole.p99, partly.p99)):
+        assert after is None or after >= before
+
+
+def test_a_side_that_is_always_twice_as_fast_has_a_ratio_of_a_half_and_no_doubt():
+    groups = [[(ms / 2, ms), (ms / 2 + 1, ms + 2)] for ms in (400.0, 500.0, 900.0)]
+    assert ratio(groups, 50) == Ratio(0.5, 0.5, 0.5)
+    assert ratio(groups, 95) == Ratio(0.5, 0.5, 0.5)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)), min_size=1, max_size=3), min_size=1, max_size=8)
+)
+@settings(max_examples=15, deadline=None)
+def test_an_interval_is_in_order_and_swapping_the_sides_turns_the_ratio_over(groups):
+    found = ratio(groups, 50)
+    swapped = ratio([[(theirs, ours) for ours, theirs in group] for group in groups], 50)
+    assert found.low <= found.high
+    assert found.value * swapped.value == pytest.approx(1.0)
+    assert ratio(groups, 50) == found
+
+
+def test_more_recordings_make_it_surer_and_more_runs_of_the_same_do_not():
+    chance = np.random.default_rng(1)
+    few = [[(float(ours), float(theirs))] for ours, theirs in chance.uniform(300, 900, (10, 2))]
+    many = [[(float(ours), float(theirs))] for ours, theirs in chance.uniform(300, 900, (200, 2))]
+
+    def width(groups):
+        found = ratio(groups, 50)
+        return found.high - found.low
+
+    assert width(many) < width(few) / 2
+    assert width([group * 20 for group in few]) > width(few) / 2
+
+
+def test_a_percentile_among_failed_turns_has_no_ratio():
+    assert ratio([[(None, 500.0)]] * 3, 50) == Ratio(None, None, None)
+    assert ratio([[(500.0, None)]] * 3, 50) == Ratio(None, None, None)
+    assert ratio([], 50) == Ratio(None, None, None)
+    mostly = [[(None, 500.0)], *[[(250.0, 500.0)]] * 39]
+    assert ratio(mostly, 50).value == 0.5
+    assert ratio(mostly, 99).value is None

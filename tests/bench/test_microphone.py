@@ -99,3 +99,20 @@ def test_the_last_append_of_a_recording_is_filled_with_the_room():
     assert np.all(whole[:500] == 0.5)
     assert -73 < level_dbfs(whole[500:]) < -67
     assert np.array_equal(noise_floor(50), noise_floor(50))
+
+
+async def test_switched_off_it_sends_nothing_and_media_time_goes_on_where_it_stood():
+    pace = SteppedPace()
+    line, microphone = Line(pace, 8), Microphone(pace)
+    microphone.switch_off()
+    sending = asyncio.create_task(run(microphone, line))
+    await asyncio.sleep(0)
+    assert line.sent == []
+    pace.at += 60.0
+    microphone.switch_on()
+    begins = microphone.speak(recording(APPEND_SAMPLES * 2)).begins
+    await sending
+    assert begins == pytest.approx(160.0)
+    assert [at for at, _ in line.sent] == pytest.approx([160.0 + (k + 1) * 0.02 for k in range(8)])
+    assert microphone.lags_s == [0.0, 0.0]
+    assert [level_dbfs(audio) > -40 for _, audio in line.sent] == [True, True] + [False] * 6

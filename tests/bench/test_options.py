@@ -1,6 +1,6 @@
 import pytest
 
-from voiceedge.bench.options import endpoint, turn_detection
+from voiceedge.bench.options import BenchOptions, check, endpoint, turn_detection
 from voiceedge.errors import ConfigError
 
 
@@ -48,3 +48,9 @@ def test_turn_detection_is_stated_in_a_word(stated, sent):
 def test_unknown_turn_detection_is_refused(stated):
     with pytest.raises(ConfigError, match="turn detection"):
         turn_detection(stated)
+
+
+@pytest.mark.parametrize("asked", [{"sessions": 0}, {"runs": 0}, {"turns": 0}, {"sessions": -2}])
+def test_nobody_or_nothing_makes_no_run(asked):
+    with pytest.raises(ConfigError, match=f"{next(iter(asked))} is .*: at least 1"):
+        check(BenchOptions(url="h:1", **asked))

@@ -1,156 +1,27 @@
 """The probe against a scripted node over a real socket, at many times the speed of speech."""
 
 import asyncio
-import contextlib
 import http
 import json
-import wave
 
 import numpy as np
-import pybase64
 import pytest
-from websockets.asyncio.server import serve
 
-from voiceedge.audio.pcm import from_pcm16, level_dbfs, to_pcm16
-from voiceedge.bench import BenchOptions, NodeUnreachable, run_bench, to_json
-from voiceedge.bench.microphone import APPEND_SAMPLES
-from voiceedge.bench.pace import Pace
+from tests.bench.scripted_node import (
+    ScriptedNode,
+    Whistle,
+    begin_answer,
+    end_answer,
+    options,
+    say,
+    tone,
+    whole_answer,
+    write_wav,
+)
+from voiceedge.bench import NodeUnreachable, run_bench, to_json
+from voiceedge.bench.interval import Interval
 from voiceedge.bench.recording import WIRE_RATE_HZ
 from voiceedge.errors import AudioUnreadable, ConfigError
-
-SPEED = 25.0
-WAIT_APPENDS = 15
-"""The scripted node answers behind 300 ms of quiet."""
-
-
-class ScriptedNode:
-    """Hears speech by its level and answers behind some quiet; counts media time, never looks at a clock."""
-
-    def __init__(self, answer=None, refuse=None):
-        self.requests = []
-        self.received = []
-        self.sessions = 0
-        self.url = ""
-        self._answer = answer or whole_answer
-        self._refuse = refuse
-
-    @contextlib.asynccontextmanager
-    async def up(self):
-        async with serve(self._session, "127.0.0.1", 0, process_request=self._request) as server:
-            self.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield self
-
-    def _request(self, connection, request):
-        self.requests.append(request)
-        if self._refuse:
-            response = connection.respond(self._refuse, "no\n")
-            response.headers["Retry-After"] = "7"
-            return response
-        return None
-
-    async def _session(self, socket):
-        self.sessions += 1
-        quiet, heard, turn = 0, False, 0
-        await say(socket, "session.created", session={})
-        async for message in socket:
-            event = json.loads(message)
-            if event["type"] == "session.update":
-                await say(socket, "session.updated", session=event["session"])
-            if event["type"] != "input_audio_buffer.append":
-                self.received.append(event)
-                continue
-            audio = from_pcm16(pybase64.b64decode(event["audio"]))
-            assert len(audio) == APPEND_SAMPLES
-            loud = level_dbfs(audio) > -40
-            quiet = 0 if loud else quiet + 1
-            if loud and not heard:
-                heard = True
-                await say(socket, "input_audio_buffer.speech_started", item_id=f"u{turn}")
-            if heard and quiet == WAIT_APPENDS:
-                heard, turn = False, turn + 1
-                await self._answer(socket, turn)
-
-
-async def say(socket, kind, **fields):
-    await socket.send(json.dumps({"type": kind, "event_id": "e", **fields}))
-
-
-async def begin_answer(socket, turn, seconds=0.4):
-    response = f"r{turn}"
-    await say(
-        socket,
-        "conversation.item.input_audio_transcription.completed",
-        item_id=f"u{turn}",
-        content_index=0,
-        transcript=f"question {turn}",
-    )
-    await say(socket, "response.created", response={"id": response, "status": "in_progress"})
-    tone = to_pcm16(np.full(round(seconds * WIRE_RATE_HZ), 0.2, np.float32))
-    for first in range(0, len(tone), 9600):
-        await say(
-            socket,
-            "response.output_audio.delta",
-            response_id=response,
-            item_id=f"a{turn}",
-            delta=pybase64.b64encode_as_string(tone[first : first + 9600]),
-        )
-    await say(socket, "response.output_audio_transcript.done", response_id=response, transcript=f"answer {turn}")
-    return response
-
-
-async def end_answer(socket, response, status="completed"):
-    await say(
-        socket,
-        "voiceedge.turn",
-        turn=1,
-        response_id=response,
-        item_id="a",
-        marks_ms={"endpoint": 300.0},
-        critical_path=[{"segment": "wait", "ms": 300.0}, {"segment": "tts", "ms": 5.0}],
-        total_ms=305.0,
-        facts={"prefill_tokens": 3},
-    )
-    await say(socket, "response.done", response={"id": response, "status": status})
-
-
-async def whole_answer(socket, turn):
-    await end_answer(socket, await begin_answer(socket, turn))
-
-
-def tone(seconds):
-    return (0.3 * np.sin(np.arange(round(seconds * WIRE_RATE_HZ)) / 9)).astype(np.float32)
-
-
-def write_wav(path, audio):
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(WIRE_RATE_HZ)
-        file.writeframes(to_pcm16(audio))
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    for name in ("one", "two"):
-        write_wav(tmp_path / f"{name}.wav", tone(0.5))
-    return tmp_path
-
-
-class Whistle:
-    sample_rate_hz = WIRE_RATE_HZ
-    voices = ("whistle",)
-
-    def speak(self, text, voice, speed):
-        yield tone(0.3)
-
-
-def options(node, recordings, **more):
-    return BenchOptions(
-        **(
-            {"url": node.url, "audio": (recordings,), "pace": Pace(speed=SPEED), "think_s": 0.5, "timeout_s": 100.0}
-            | more
-        )
-    )
 
 
 async def test_recordings_are_played_answered_and_measured(recordings):
@@ -294,7 +165,7 @@ async def test_a_second_answer_in_the_thinking_pause_is_counted(recordings):
 
     async with ScriptedNode(twice).up() as node:
         report = await run_bench(options(node, recordings / "one.wav"))
-    assert report.turns[0].problems == ("split",)
+    assert report.turns[0].problems == ("double_answer", "split")
     assert report.turns[0].responses == 2
 
 
@@ -382,3 +253,89 @@ async def test_what_makes_no_run_is_refused_before_anything_is_sent(recordings):
             with pytest.raises(error):
                 await run_bench(options(node, recordings, **broken))
     assert node.requests == []
+
+
+# ── several conversations at once ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_conversation_has_its_session_its_order_and_all_the_recordings(recordings):
+    for name in ("three", "four", "five"):
+        write_wav(recordings / f"{name}.wav", tone(0.5))
+    async with ScriptedNode().up() as node:
+        report = await run_bench(options(node, recordings, sessions=3))
+    played = {n: [row.audio for row in report.turns if row.session == n] for n in (1, 2, 3)}
+    everything = sorted(path.name for path in recordings.iterdir())
+    assert all(sorted(names) == everything for names in played.values())
+    assert len({tuple(names) for names in played.values()}) > 1
+    assert node.sessions == 3
+    assert node.most_at_once == 3
+    assert report.summary.turns == 15
+    assert report.environment["conversations"] == 3
+
+
+async def test_who_has_said_everything_talks_on_until_the_last_one_has(recordings):
+    others_talked_on = asyncio.Event()
+
+    async def one_is_slow(socket, turn):
+        if socket is node.first:
+            await others_talked_on.wait()
+        elif turn == 4:
+            others_talked_on.set()
+        await whole_answer(socket, turn)
+
+    async with ScriptedNode(one_is_slow).up() as node:
+        report = await run_bench(options(node, recordings / "one.wav", sessions=2, turns=2))
+    assert [row.session for row in report.turns] == [1, 1, 2, 2]
+    assert others_talked_on.is_set()
+    assert report.interrupted is None
+
+
+async def test_runs_are_repeated_in_new_sessions_and_counted_apart(recordings):
+    async with ScriptedNode().up() as node:
+        report = await run_bench(options(node, recordings, runs=2))
+    assert [(row.run, row.audio) for row in report.turns] == [
+        (1, "one.wav"),
+        (1, "two.wav"),
+        (2, "one.wav"),
+        (2, "two.wav"),
+    ]
+    assert node.sessions == 2
+    assert {run: summary.turns for run, summary in report.runs.items()} == {1: 2, 2: 2}
+
+
+async def test_a_conversation_that_is_not_let_in_does_not_end_the_others(recordings):
+    async with ScriptedNode(room_for=1).up() as node:
+        report = await run_bench(options(node, recordings, sessions=2))
+    assert report.interrupted.startswith("1 of 2 conversations: the node at")
+    assert len(report.turns) == 2
+
+
+async def test_progress_says_what_all_conversations_do(recordings):
+    told = []
+    async with ScriptedNode().up() as node:
+        await run_bench(options(node, recordings, sessions=2, progress=told.append))
+    assert {len(one.all_doing) for one in told} == {2}
+    assert [one.turn for one in told if one.doing == "done"] == [1, 2, 3, 4]
+    assert {one.turns for one in told} == {4}
+
+
+async def test_a_pause_is_put_into_recordings_and_an_answer_in_it_is_talking_over(tmp_path):
+    words = np.concatenate([tone(0.7), np.zeros(WIRE_RATE_HZ // 10, np.float32), tone(0.7)])
+    write_wav(tmp_path / "sentence.wav", words)
+    async with ScriptedNode(answer_in_pauses).up() as node:
+        report = await run_bench(options(node, tmp_path, hesitate=Interval(4.0, 4.0)))
+    (row,) = report.turns
+    assert row.hesitates_ms == 4000.0
+    assert "talked_over" in row.problems
+    assert row.restarts == 1
+
+
+async def answer_in_pauses(socket, turn):
+    await say(socket, "input_audio_buffer.speech_stopped")
+    await whole_answer(socket, turn)
+
+
+async def test_recordings_without_a_quiet_place_cannot_hesitate(recordings):
+    async with ScriptedNode().up() as node:
+        with pytest.raises(ConfigError, match="quiet place"):
+            await run_bench(options(node, recordings, hesitate=Interval(1.0, 1.0)))

@@ -82,6 +82,7 @@ def test_a_list_states_names_ends_and_texts(tmp_path):
         "path\tlast_voiced_s\nhere.wav\tsoon\n",
         "path\tlast_voiced_s\nhere.wav\t99\n",
         "path\nmissing.wav\n",
+        "path\tsegments\nhere.wav\t0.1 to 0.2\n",
         "",
     ],
 )
@@ -112,3 +113,10 @@ def test_a_text_is_spoken_with_the_default_voice_at_the_wire_rate():
 def test_a_text_without_sound_is_refused(voice):
     with pytest.raises(OperatorError, match="whistle"):
         spoken("hush" if voice.level == 0.0 else "", voice)
+
+
+def test_a_list_can_state_segments_of_speech_and_the_last_one_ends_it(tmp_path):
+    write_wav(tmp_path / "one.wav", tone(1.0))
+    (tmp_path / "list.tsv").write_text("path\tsegments\none.wav\t0.1-0.4 0.6-0.75\n")
+    (one,) = load_recordings([tmp_path / "list.tsv"])
+    assert one.last_voiced == WIRE_RATE_HZ * 3 // 4

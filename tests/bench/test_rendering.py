@@ -3,7 +3,8 @@ import itertools
 
 from rich.console import Console
 
-from voiceedge.bench.rendering import render
+from voiceedge.bench.options import Progress
+from voiceedge.bench.rendering import progress_line, render
 from voiceedge.bench.report import BenchReport, TurnRow
 from voiceedge.bench.wire import PathSegment
 
@@ -87,3 +88,46 @@ def test_a_run_without_any_answer_can_be_shown():
     text = printed(row("a.wav", None, server_v2v_ms=None, critical_path=(), problems=("no_answer",)))
     assert "1 turns, 1 failed" in text
     assert "median turn" not in text
+
+
+# ── many turns ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_of_several_conversations_only_what_went_wrong_is_written_out():
+    good = [row("good.wav", 400.0 + n, session=n) for n in (1, 2, 3)]
+    text = printed(*good, row("bad.wav", None, session=2, problems=("no_answer",), critical_path=()))
+    assert "bad.wav" in text
+    assert "transcripts" not in text
+    assert text.count("good.wav") == 1  # the median turn, above its waterfall
+    assert "voice to voice of each conversation" in text
+    assert [line.split()[:6] for line in text.splitlines() if line.split()[:2] == ["2", "2"]] == [
+        ["2", "2", "402", "∞", "∞", "402"]
+    ]
+
+
+def test_runs_have_a_row_each():
+    text = printed(row("a", 400.0), row("a", 600.0, run=2))
+    assert "voice to voice of each run" in text
+    assert "voice to voice of each conversation" not in text
+
+
+def test_talking_over_is_a_share_and_a_restart_alone_is_not_held_against_the_node():
+    rows = [row("a", hesitates_ms=500.0, restarts=1) for _ in range(3)]
+    text = " ".join(printed(*rows, row("b", hesitates_ms=500.0, problems=("talked_over",), restarts=1)).split())
+    assert "answers audible before the user had finished: 25.0 % of the turns" in text
+    assert "heard to go on: 4 turns, of which the user noticed nothing in 3" in text
+    assert "0.0 % of the turns" in printed(*rows)
+    assert "before the user had finished" not in printed(row("a"))
+
+
+def test_what_the_node_says_of_drafts_is_told():
+    text = " ".join(printed(row("a", facts={"answer_ready_at_endpoint": 1, "wasted_ms": 100, "work_ms": 300})).split())
+    assert "answer ready when the endpoint was decided: 100 %; engine time thrown away: 25 %" in text
+
+
+def test_the_live_line_says_what_all_do():
+    assert progress_line(Progress(2, 5, "a.wav", "waiting", ("waiting",))) == "2/5 a.wav: waiting"
+    doing = ("waiting", "speaking", "listening", "speaking")
+    assert progress_line(Progress(2, 20, "a.wav", "waiting", doing)) == (
+        "2/20 of 4 conversations: 2 speaking, 1 waiting, 1 listening"
+    )

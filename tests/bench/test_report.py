@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def report(*exchanges, **more):
 def test_the_json_has_the_form_that_its_schema_promises():
     data = to_json(report(exchange("a", 0.5), exchange("b", 0.7), exchange("c", 0.9)))
     assert json.loads(json.dumps(data)) == data
-    assert data["schema"] == SCHEMA == "voiceedge.bench/1"
+    assert data["schema"] == SCHEMA == "voiceedge.bench/2"
     assert data["environment"] == {"cpu": "c"}
     client = data["summary"]["client_v2v_ms"]
     assert (client["n"], client["p50"], client["p95"], client["max"]) == (3, 700.0, 900.0, 900.0)
@@ -50,9 +51,10 @@ def test_the_json_has_the_form_that_its_schema_promises():
     assert {"user_text", "agent_text", "client_v2v_ms", "server_v2v_ms"} <= turn.keys()
 
 
-def test_failed_turns_are_counted_and_in_no_percentile():
+def test_a_failed_turn_is_in_the_denominator():
     summary = report(exchange("a", 0.5), exchange("b", None)).summary
-    assert (summary.turns, summary.failed, summary.client_v2v_ms.n) == (2, 1, 1)
+    assert (summary.turns, summary.failed, summary.client_v2v_ms.n) == (2, 1, 2)
+    assert (summary.client_v2v_ms.p50, summary.client_v2v_ms.p95) == (pytest.approx(500.0), None)
     assert summary.problems["no_answer"] == 1
     assert summary.problems["split"] == 0
 
@@ -78,10 +80,49 @@ def test_a_node_without_a_trace_still_gets_its_client_figures():
     data = to_json(report(exchange("a", 0.5, traced=False)))
     assert data["turns"][0]["server_v2v_ms"] is None
     assert data["turns"][0]["critical_path"] == []
-    assert data["summary"]["server_v2v_ms"] == {"n": 0, "p50": None, "p95": None, "max": None}
+    assert data["summary"]["server_v2v_ms"]["n"] == 0
 
 
 def test_an_empty_run_can_be_reported():
     data = to_json(report(interrupted="the node went away"))
     assert data["interrupted"] == "the node went away"
     assert data["summary"]["turns"] == 0
+
+
+def test_runs_and_conversations_have_their_own_figures():
+    placed = ((1, 1, 0.5), (1, 2, 0.7), (2, 1, 0.9), (2, 2, None))
+    rows = tuple(turn_row(exchange("a", heard_s), run, session) for run, session, heard_s in placed)
+    data = to_json(BenchReport({}, rows))
+    assert {run: one["client_v2v_ms"]["p50"] for run, one in data["runs"].items()} == {"1": 500.0, "2": 900.0}
+    assert {n: (one["turns"], one["failed"]) for n, one in data["sessions"].items()} == {"1": (2, 0), "2": (2, 1)}
+    assert [(row["run"], row["session"]) for row in data["turns"]] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+# ── drafts: what the node says about answers that it began early ──────────────────────────────────────────
+
+
+def drafts_of(*facts):
+    rows = tuple(replace(turn_row(exchange("a", 0.5)), facts=one) for one in facts)
+    return BenchReport({}, rows).summary.drafts
+
+
+def test_the_share_of_answers_that_were_ready_and_of_engine_time_thrown_away():
+    found = drafts_of(
+        {"answer_ready_at_endpoint": 1, "wasted_ms": 0, "work_ms": 300},
+        {"answer_ready_at_endpoint": 0, "wasted_ms": 100, "work_ms": 300},
+        {"wasted_ms": 100, "work_ms": 200},  # no draft was of use
+        {"prefill_tokens": 9},  # says nothing
+    )
+    assert (found.turns, found.wasted_ms) == (3, 200.0)
+    assert found.drafted_percent == pytest.approx(200 / 3)
+    assert found.ready_percent == pytest.approx(100 / 3)
+    assert found.wasted_percent == pytest.approx(20.0)
+
+
+def test_what_a_node_says_outright_about_drafting_counts():
+    found = drafts_of({"speculated": 1, "wasted_ms": 50}, {"speculated": 0, "wasted_ms": 0})
+    assert (found.drafted_percent, found.ready_percent, found.wasted_percent) == (50.0, 0.0, None)
+
+
+def test_a_node_that_says_nothing_about_drafts_has_no_figures_of_them():
+    assert drafts_of({"prefill_tokens": 9}, {}) is None

@@ -27,10 +27,10 @@ def answer(prompt: Prompt) -> str:
 
 
 @contextmanager
-def fake_node() -> Iterator[RunningNode]:
+def fake_node(**settings: object) -> Iterator[RunningNode]:
     """Serve fakes on a free port of loopback."""
     engines = fake_engines(answer=answer, slots=16, context_tokens=4096)
-    with running_node(engines, max_sessions=16) as node:
+    with running_node(engines, max_sessions=16, **settings) as node:
         yield node
 
 

@@ -6,20 +6,21 @@ import argparse
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.certificates import self_signed
 from tests.clients.environments import CLIENTS, HERE, Client, NotInstalled
 from tests.clients.fake_node import fake_node
-from tests.clients.tls_proxy import tls_proxy
 from tests.speech import RATE_HZ, say
 from voiceedge.audio.pcm import to_pcm16
 
@@ -43,6 +44,21 @@ CLIENT_S = 300
 """All scenarios of one client; they take about a minute."""
 READY_S = 120
 NO_SCENARIO, NOT_INSTALLED, PASSED, FAILED = "—", "·", "✓", "✗"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a node is for a client."""
+
+    url: str
+    certificate: Path | None = None
+    """What has to be trusted there, of a node with TLS."""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables of the client's process."""
+        trust = {} if self.certificate is None else {"NODE_EXTRA_CA_CERTS": str(self.certificate)}
+        return {**os.environ, "PYTHONPATH": str(HERE / "shared"), **trust}
 
 
 @dataclass
@@ -85,20 +101,23 @@ def speech() -> Iterator[Path]:
 
 
 @contextmanager
-def real_node(profile: str) -> Iterator[str]:
+def real_node(profile: str, certificate: Path | None = None, key: Path | None = None) -> Iterator[str]:
     """`voiceedge serve` with real models, as its users start it; yields its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "voiceedge.cli", "serve", "--profile", profile, "--port", str(port)]
+    url, trust = f"http://127.0.0.1:{port}", None
+    if certificate is not None:
+        command += ["--tls-certificate", str(certificate), "--tls-key", str(key)]
+        url, trust = f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=certificate)
     node = subprocess.Popen([*command, "--log-level", "warning"], stdout=subprocess.DEVNULL)
     try:
-        url = f"http://127.0.0.1:{port}"
         for _ in range(READY_S * 5):
             if node.poll() is not None:
                 sys.exit(f"the node ended with {node.returncode}")
             try:
-                urllib.request.urlopen(f"{url}/readyz", timeout=1).close()
+                urllib.request.urlopen(f"{url}/readyz", timeout=1, context=trust).close()
                 break
             except OSError:
                 time.sleep(0.2)
@@ -109,37 +128,42 @@ def real_node(profile: str) -> Iterator[str]:
 
 
 @contextmanager
-def reachable(client: Client, url: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The node's URL as this client can use it, and the environment variables that go with it."""
-    environ = {**os.environ, "PYTHONPATH": str(HERE / "shared")}
-    if not client.needs_tls:
-        yield url, environ
-        return
+def serving(clients: Sequence[Client], *, fake: bool) -> Iterator[Callable[[Client], Address]]:
+    """Serve as these clients need it, with TLS for who speaks only that; yields where each finds its node."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        secure, certificate = stack.enter_context(tls_proxy(int(url.rpartition(":")[2]), folder))
-        yield secure, {**environ, "NODE_EXTRA_CA_CERTS": str(certificate)}
+
+        def start(certificate: Path | None = None, key: Path | None = None) -> str:
+            if not fake:
+                return stack.enter_context(real_node("nano", certificate, key))
+            return stack.enter_context(fake_node(tls_certificate=certificate, tls_key=key)).http
+
+        addresses = {}
+        if any(not client.needs_tls for client in clients):
+            addresses[False] = Address(start())
+        if any(client.needs_tls for client in clients):
+            certificate, key = self_signed(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            addresses[True] = Address(start(certificate, key), certificate)
+        yield lambda client: addresses[client.needs_tls]
 
 
-def run(client: Client, url: str, sentences: Path, *, fake: bool, only: str = "") -> Result:
+def run(client: Client, address: Address, sentences: Path, *, fake: bool, only: str = "") -> Result:
     """Run a client's script against a node."""
     result = Result(client)
-    with reachable(client, url) as (where, environ):
-        command = [*client.command(), "--node", where, "--speech", str(sentences), "--only", only]
-        process = subprocess.Popen(
-            [*command, "--fake"] if fake else command,
-            cwd=client.environment,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            said, complaints = process.communicate(timeout=CLIENT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said, complaints = process.communicate()
-            result.problem = f"stopped after {CLIENT_S} s"
+    command = [*client.command(), "--node", address.url, "--speech", str(sentences), "--only", only]
+    process = subprocess.Popen(
+        [*command, "--fake"] if fake else command,
+        cwd=client.environment,
+        env=address.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said, complaints = process.communicate(timeout=CLIENT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, complaints = process.communicate()
+        result.problem = f"stopped after {CLIENT_S} s"
     for line in map(json.loads, said.splitlines()):
         result.versions |= line.pop("versions", {})
         if "scenario" in line:
@@ -190,14 +214,13 @@ def main() -> None:
 
 
 def _run_all(results: list[Result], only: str, *, real: bool) -> list[Result]:
-    with ExitStack() as stack:
-        sentences = stack.enter_context(speech())
-        url = stack.enter_context(real_node("nano")) if real else stack.enter_context(fake_node()).http
+    here = [result.client for result in results if not result.problem]
+    with speech() as sentences, serving(here, fake=not real) as address_of:
         done = []
         for result in results:
             if not result.problem:
                 _say(f"{result.client.name}: running")
-                result = run(result.client, url, sentences, fake=not real, only=only)  # noqa: PLW2901
+                result = run(result.client, address_of(result.client), sentences, fake=not real, only=only)  # noqa: PLW2901
             done.append(result)
     return done
 

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import given
@@ -6,16 +6,22 @@ from hypothesis import strategies as st
 
 from voiceedge.conversation.endpoint import (
     ASK_AFTER_MS,
+    BACKCHANNEL_MS,
+    CLOSURE_MS,
     HYSTERESIS,
+    TOO_EARLY_MS,
     UNJUDGED_WAIT_MS,
-    WAIT_MS,
+    WORDLESS_WAIT_MS,
+    Acknowledged,
     Ended,
     Endpoint,
     EndpointSettings,
     Paused,
+    Resumed,
     Started,
-    adaptive_wait_ms,
+    Undecided,
 )
+from voiceedge.conversation.waiting import LONGEST_MS, SHORTEST_MS, WAIT_MS, OwnPauses, longest_wait_ms, wait_ms
 
 FRAME = 512
 """Samples: 32 ms at 16 kHz, as Silero has it."""
@@ -24,7 +30,17 @@ MS = 16
 
 
 def endpoint(**settings):
-    return Endpoint(FRAME, 1000 * MS, EndpointSettings(**settings))
+    """Without drafts, unless a test asks for them: then words are awaited too."""
+    return Endpoint(FRAME, 1000 * MS, EndpointSettings(**{"draft_after_ms": None} | settings))
+
+
+def frames(ms):
+    """Frames until so much time has passed."""
+    return ceil(ms * MS / FRAME)
+
+
+def of(kind, decisions):
+    return [decision for decision in decisions if isinstance(decision, kind)]
 
 
 def hear(heard, frames, **circumstances):
@@ -128,13 +144,16 @@ def test_voice_starts_the_silence_anew():
 
 # ── how it ends, when the node chooses ────────────────────────────────────────────────────────────────────
 
+WHOLE = "What time is it?"
+"""A sentence; with `LIKELY` the language model agrees."""
+LIKELY = 0.7
+
 
 def test_the_model_is_asked_once_a_pause():
     heard = endpoint()
-    decisions = hear(heard, "VVV" + 12 * "." + "V" + 12 * ".")
-    asked = [d for d in decisions if isinstance(d, Paused)]
-    first = (3 + -(-ASK_AFTER_MS // 32)) * FRAME
-    assert asked == [Paused(1, first), Paused(2, first + 13 * FRAME)]
+    decisions = hear(heard, "VVV" + 12 * "." + "VV" + 12 * ".")
+    first = (3 + frames(ASK_AFTER_MS)) * FRAME
+    assert of(Undecided, decisions) == [Undecided(1, 0, first), Undecided(2, 0, first + 14 * FRAME)]
 
 
 def test_a_plosive_is_no_pause():
@@ -144,21 +163,50 @@ def test_a_plosive_is_no_pause():
 def test_a_finished_sentence_ends_after_the_short_wait():
     heard = endpoint()
     hear(heard, "VVV....")
-    assert heard.judge(1, 1.0) == []
-    assert frames_until_ended(heard)[0] == 7 - 4  # 200 ms are seven frames
+    assert heard.judge(1, 1.0) == heard.read(1, WHOLE, LIKELY) == []
+    assert frames_until_ended(heard)[0] == frames(SHORTEST_MS) - 4
+
+
+def test_the_model_and_the_words_may_answer_in_any_order():
+    heard = endpoint()
+    hear(heard, "VVV....")
+    assert heard.read(1, WHOLE, LIKELY) == heard.judge(1, 1.0) == []
+    assert frames_until_ended(heard)[0] == frames(SHORTEST_MS) - 4
 
 
 def test_a_hesitation_is_waited_out():
     heard = endpoint()
     hear(heard, "VVV....")
     heard.judge(1, 0.0)
-    assert frames_until_ended(heard)[0] == 35 - 4  # 1,100 ms
+    assert frames_until_ended(heard)[0] == frames(wait_ms(0.0, None)) - 4
 
 
-def test_without_an_answer_of_the_model_silence_alone_ends_the_turn():
+def test_words_that_end_nothing_outvote_a_model_that_is_sure():
+    heard = endpoint()
+    hear(heard, "VVV....")
+    heard.judge(1, 1.0)
+    heard.read(1, "Could you book a table for the")
+    assert frames_until_ended(heard)[0] == frames(WAIT_MS[0][1]) - 4
+
+
+def test_the_model_is_not_asked_where_the_words_have_decided():
+    heard = endpoint(draft_after_ms=64)
+    assert of(Paused, hear(heard, "VVV.."))
+    assert heard.read(1, "Could you book a table for the") == []
+    assert hear(heard, "........") == []
+
+
+def test_nor_where_it_has_answered_already():
+    heard = endpoint(draft_after_ms=64)
+    hear(heard, "VVV..")
+    assert heard.judge(1, 0.0) == []
+    assert hear(heard, "........") == []
+
+
+def test_without_an_answer_of_anybody_silence_alone_ends_the_turn():
     heard = endpoint()
     hear(heard, "VVV")
-    assert frames_until_ended(heard)[0] == -(-UNJUDGED_WAIT_MS // 32)
+    assert frames_until_ended(heard)[0] == frames(UNJUDGED_WAIT_MS)
 
 
 def test_a_late_answer_ends_the_turn_at_once_and_the_rest_of_the_wait_was_the_models():
@@ -169,18 +217,33 @@ def test_a_late_answer_ends_the_turn_at_once_and_the_rest_of_the_wait_was_the_mo
     assert not heard.is_speaking
 
 
+def test_late_words_end_it_at_once_too():
+    heard = endpoint(draft_after_ms=64)
+    hear(heard, "VVV" + 20 * ".")
+    assert of(Ended, heard.judge(1, 1.0) + heard.read(1, WHOLE, LIKELY)) == [
+        Ended(start=0, last_voiced=3 * FRAME, wait_over=3 * FRAME + WORDLESS_WAIT_MS * MS, end=23 * FRAME)
+    ]
+
+
+def test_while_the_words_are_awaited_nothing_ends_early():
+    heard = endpoint(draft_after_ms=64)
+    hear(heard, "VVV....")
+    heard.judge(1, 1.0)
+    assert frames_until_ended(heard)[0] == frames(WORDLESS_WAIT_MS) - 4
+
+
 def test_an_answer_to_an_earlier_pause_is_ignored():
     heard = endpoint()
-    hear(heard, "VVV" + 20 * "." + "V" + 20 * ".")
-    assert heard.judge(1, 1.0) == []
+    hear(heard, "VVV" + 20 * "." + "VV" + 20 * ".")
+    assert heard.judge(1, 1.0) == heard.read(1, WHOLE, LIKELY) == []
     assert len(heard.judge(2, 1.0)) == 1
 
 
 def test_an_answer_that_comes_when_the_user_speaks_again_is_ignored():
     heard = endpoint()
-    hear(heard, "VVV" + 20 * "." + "V")
-    assert heard.judge(1, 1.0) == []
-    assert hear(heard, 10 * ".") == [Paused(2, 28 * FRAME)]
+    hear(heard, "VVV" + 20 * "." + "VV")
+    assert heard.judge(1, 1.0) == heard.read(1, WHOLE, LIKELY) == []
+    assert hear(heard, 10 * ".") == [Undecided(2, 0, 29 * FRAME)]
 
 
 def test_an_answer_to_a_pause_of_the_turn_before_is_ignored():
@@ -191,29 +254,192 @@ def test_an_answer_to_a_pause_of_the_turn_before_is_ignored():
     assert heard.is_speaking
 
 
+def test_an_answer_to_what_was_not_asked_is_ignored():
+    heard = endpoint()
+    hear(heard, "VVV.")
+    assert heard.judge(0, 1.0) == heard.judge(1, 1.0) == heard.read(0, WHOLE) == []
+
+
 def test_patience_lengthens_the_wait():
     counts = []
     for patience in (0.7, 1.0, 1.5):
         heard = endpoint(patience=patience)
         hear(heard, "VVV....")
-        heard.judge(1, 0.5)
+        heard.judge(1, 0.0)
         counts.append(frames_until_ended(heard)[0])
-    assert counts == [14 - 4, 19 - 4, 29 - 4]  # 420, 600 and 900 ms
+    assert counts == [frames(wait_ms(0.0, None, patience)) - 4 for patience in (0.7, 1.0, 1.5)]
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.5, 2))
-def test_who_seems_more_finished_never_waits_longer(p, q, patience):
-    assert adaptive_wait_ms(max(p, q), patience) <= adaptive_wait_ms(min(p, q), patience)
+def test_who_pauses_long_is_given_more_time():
+    heard = endpoint()
+    for _ in range(OwnPauses.NEEDED):
+        hear(heard, "VVV" + frames(800) * ".")
+    hear(heard, "VVV....")
+    heard.judge(heard._pauses, 0.0)
+    count, _ = frames_until_ended(heard)
+    assert frames(wait_ms(0.0, None)) < count + 4 <= frames(LONGEST_MS)
 
 
-@pytest.mark.parametrize(("probability", "wait_ms"), [*WAIT_MS, (1.5, 200.0)])
-def test_the_wait_goes_through_the_points_of_its_table(probability, wait_ms):
-    assert adaptive_wait_ms(probability) == pytest.approx(wait_ms)
+def test_who_goes_on_right_after_the_end_had_only_paused():
+    heard = endpoint(silence_ms=320)
+    for _ in range(OwnPauses.NEEDED + 1):
+        hear(heard, "VVV" + frames(TOO_EARLY_MS - 100) * ".")
+    assert heard._own.stretch == OwnPauses.LONGEST_STRETCH
 
 
-def test_the_wait_has_no_steps():
-    waits = [adaptive_wait_ms(step / 1000) for step in range(1001)]
-    assert max(before - after for before, after in pairwise(waits)) < 2
+def test_who_comes_back_later_had_finished():
+    heard = endpoint(silence_ms=320)
+    for _ in range(9):
+        hear(heard, "VVV" + frames(TOO_EARLY_MS + 100) * ".")
+    assert heard._own.stretch == 1.0
+
+
+# ── drafts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_draft_may_begin_soon_after_the_voice_stops():
+    heard = endpoint(draft_after_ms=64)
+    assert hear(heard, "VVV........") == [Started(0), Paused(1, 0, 5 * FRAME), Undecided(1, 0, 7 * FRAME)]
+
+
+def test_a_turn_without_drafts_says_nothing_of_pauses():
+    assert not of(Paused, hear(endpoint(), "VVV" + 40 * "."))
+
+
+def test_with_a_stated_silence_there_are_drafts_and_nobody_is_asked():
+    heard = endpoint(draft_after_ms=64, silence_ms=320)
+    now = 13 * FRAME
+    assert hear(heard, "VVV........") == [Started(0), Paused(1, 0, 5 * FRAME)]
+    assert heard.judge(1, 1.0) == heard.read(1, "for the") == []
+    assert hear(heard, "..") == [Ended(0, 3 * FRAME, now, now)]
+
+
+def test_a_silence_shorter_than_the_drafts_leaves_no_time_for_one():
+    assert of(Paused, hear(endpoint(draft_after_ms=64, silence_ms=64), "VVV..")) == []
+
+
+def test_a_draft_is_void_when_the_user_goes_on():
+    heard = endpoint(draft_after_ms=64)
+    assert hear(heard, "VVV...V")[-1] == Resumed(1)
+    assert of(Paused, hear(heard, "...")) == [Paused(2, 0, 9 * FRAME)]
+
+
+def test_one_noisy_frame_voids_no_draft_and_does_not_count_as_voice():
+    heard = endpoint(draft_after_ms=64)
+    silent = frames(CLOSURE_MS)
+    assert not of(Resumed, hear(heard, "VVV" + silent * "." + "V" + 4 * "."))
+    heard.judge(1, 1.0)
+    (ended,) = heard.read(1, WHOLE, LIKELY)
+    assert ended.last_voiced == 3 * FRAME
+
+
+def test_soon_after_the_voice_one_frame_belongs_to_the_word():
+    heard = endpoint(draft_after_ms=64)
+    assert hear(heard, "VVV....V")[-1] == Resumed(1)
+
+
+def test_no_turn_ends_while_a_sound_may_be_the_next_word():
+    heard = endpoint()
+    hear(heard, "VVV......")
+    heard.judge(1, 1.0)
+    assert hear(heard, "V") == []  # 200 ms have passed here
+    assert hear(heard, "V") == [Resumed(1)]
+
+
+def test_a_sound_that_was_none_ends_the_turn_two_frames_later():
+    heard = endpoint()
+    hear(heard, "VVV......")
+    heard.judge(1, 1.0)
+    now = 12 * FRAME
+    assert hear(heard, "V..") == [Ended(0, 3 * FRAME, now, now)]
+
+
+def test_an_answer_that_comes_meanwhile_waits_for_that():
+    heard = endpoint()
+    hear(heard, "VVV......V")
+    assert heard.judge(1, 1.0) == []
+    assert of(Ended, hear(heard, ".."))
+
+
+def test_a_weak_sound_after_a_silence_is_no_voice():
+    heard = endpoint(draft_after_ms=64)
+    hear(heard, "VVV" + frames(CLOSURE_MS) * ".")
+    assert hear(heard, [0.5 - HYSTERESIS + 0.01] * 4) == []
+
+
+# ── backchannels ──────────────────────────────────────────────────────────────────────────────────────────
+
+SPOKEN_OVER = {"agent_audible": True}
+SHORT = "VVVVVVVV"
+"""256 ms, more than the evidence that a turn needs."""
+
+
+def listener(**settings):
+    return endpoint(**{"draft_after_ms": 64, "backchannels": True} | settings)
+
+
+def test_by_default_a_backchannel_is_a_turn():
+    assert hear(endpoint(), SHORT, **SPOKEN_OVER) == [Started(0)]
+
+
+def test_a_backchannel_makes_no_turn():
+    heard = listener()
+    assert hear(heard, SHORT + "..", **SPOKEN_OVER) == [Paused(1, 0, 10 * FRAME)]
+    assert not heard.is_speaking
+    assert heard.read(1, "Uh-huh.") == [Acknowledged(0, 10 * FRAME)]
+    assert hear(heard, 60 * ".", **SPOKEN_OVER) == []
+
+
+def test_nor_does_a_sound_without_words():
+    heard = listener()
+    hear(heard, SHORT + "..", **SPOKEN_OVER)
+    assert heard.read(1, "") == [Acknowledged(0, 10 * FRAME)]
+
+
+def test_other_words_begin_a_turn_at_once():
+    heard = listener()
+    hear(heard, SHORT + "..", **SPOKEN_OVER)
+    assert heard.read(1, "Stop!") == [Started(0)]
+    assert of(Undecided, hear(heard, "....", **SPOKEN_OVER))
+
+
+def test_who_speaks_longer_than_a_backchannel_has_begun_a_turn():
+    count = BACKCHANNEL_MS * MS // FRAME
+    heard = listener()
+    assert hear(heard, count * "V", **SPOKEN_OVER) == []
+    assert hear(heard, "V", **SPOKEN_OVER) == [Started(0)]
+
+
+def test_to_an_agent_who_has_stopped_it_is_an_answer():
+    heard = listener()
+    hear(heard, SHORT, **SPOKEN_OVER)
+    assert hear(heard, ".") == [Started(0)]
+
+
+def test_a_sound_whose_words_never_come_is_a_turn():
+    heard = listener()
+    decisions = hear(heard, SHORT + 60 * ".", **SPOKEN_OVER)
+    assert [type(decision) for decision in decisions] == [Paused, Started, Ended]
+
+
+def test_words_are_awaited_even_without_drafts_and_with_a_stated_silence():
+    heard = listener(draft_after_ms=None, silence_ms=500)
+    assert of(Paused, hear(heard, SHORT + "....", **SPOKEN_OVER))
+    assert of(Acknowledged, heard.read(1, "okay"))
+
+
+def test_a_sound_that_stops_coming_is_ended_as_a_turn():
+    heard = listener()
+    hear(heard, SHORT, **SPOKEN_OVER)
+    assert heard.is_hearing
+    assert [type(decision) for decision in heard.expire()] == [Started, Ended]
+
+
+def test_what_was_acknowledged_does_not_belong_to_the_next_turn():
+    heard = listener()
+    hear(heard, SHORT + "..", **SPOKEN_OVER)
+    heard.read(1, "okay")
+    assert hear(heard, "VVV") == [Started(8 * FRAME)]
 
 
 # ── clients that interfere ────────────────────────────────────────────────────────────────────────────────
@@ -254,33 +480,79 @@ chosen_settings = st.builds(
     silence_ms=st.none() | st.integers(0, 1000),
     prefix_padding_ms=st.integers(0, 1000),
     patience=st.sampled_from([0.7, 1.0, 1.5]),
+    draft_after_ms=st.none() | st.integers(0, 300),
+    backchannels=st.booleans(),
+)
+told = st.one_of(
+    st.none(),
+    st.tuples(st.just("judge"), st.integers(0, 1), st.floats(0, 1)),
+    st.tuples(st.just("read"), st.integers(0, 1), st.sampled_from(["", "okay", WHOLE, "for the", "two"])),
 )
 
 
-@given(probabilities, chosen_settings, st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=150))
-def test_turns_alternate_and_media_time_is_in_order(frames, chosen, answers):
+@given(probabilities, chosen_settings, st.lists(told, max_size=150), st.lists(st.booleans(), max_size=150))
+def test_turns_alternate_pauses_resume_and_media_time_is_in_order(voiced, chosen, answers, audible):
     heard = Endpoint(FRAME, 1000 * MS, chosen)
-    answered = iter(answers)
-    speaking, start, over, pauses = False, 0, 0, []
-    for probability in frames:
-        decisions = heard.push(probability)
+    answered, agent = iter(answers), iter(audible)
+    speaking, start, over, last_voiced, at, pauses, open_pause, asked = False, 0, 0, 0, 0, [], None, set()
+    for probability in voiced:
+        decisions = heard.push(probability, agent_audible=next(agent, False))
         if answer := next(answered, None):
-            decisions += heard.judge(*answer)
+            verb, back, said = answer
+            decisions += getattr(heard, verb)(max(len(pauses) - back, 0), said)
         for decision in decisions:
             match decision:
                 case Started():
                     assert not speaking
                     assert over <= decision.start <= heard.now
                     speaking, start = True, decision.start
-                case Paused():
-                    pauses.append(decision.pause)
-                    assert speaking
-                    assert decision.end == heard.now
+                case Paused() | Undecided():
+                    if decision.pause != open_pause:
+                        assert decision.pause == len(pauses) + 1
+                        pauses.append(decision.pause)
+                    assert (type(decision), decision.pause) not in asked
+                    asked.add((type(decision), decision.pause))
+                    open_pause = decision.pause
+                    assert decision.start < decision.end == heard.now
+                case Resumed():
+                    assert decision.pause == open_pause
+                    open_pause = None
                 case Ended():
                     assert speaking
                     assert decision.start == start
                     assert start < decision.last_voiced <= decision.wait_over <= decision.end == heard.now
-                    speaking, over = False, decision.last_voiced
+                    speaking, over, open_pause = False, decision.last_voiced, None
+                case Acknowledged():
+                    assert chosen.backchannels
+                    assert not speaking
+                    assert decision.start < decision.end == heard.now
+                    open_pause = None
+            at, last_voiced = heard.now, over
         assert heard.is_speaking == speaking
-    assert pauses == list(range(1, len(pauses) + 1))
-    assert heard.now == len(frames) * FRAME
+    assert at <= heard.now == len(voiced) * FRAME
+    assert last_voiced <= heard.now
+
+
+@given(st.none() | st.floats(0, 1), st.none() | st.sampled_from(["", "okay", WHOLE, "for the", "two"]), chosen_settings)
+def test_no_turn_waits_longer_than_its_bound(probability, text, chosen):
+    heard = Endpoint(FRAME, 1000 * MS, chosen)
+    hear(heard, "VVV....")
+    if probability is not None:
+        heard.judge(1, probability)
+    if text is not None:
+        heard.read(1, text)
+    if not heard.is_speaking:
+        return  # a stated silence of less than this
+    bound = longest_wait_ms(chosen.patience) if chosen.silence_ms is None else chosen.silence_ms
+    _, ended = frames_until_ended(heard)
+    assert ended.end - ended.last_voiced <= max(bound, 128) * MS + FRAME
+
+
+@given(probabilities, st.integers(0, 150))
+def test_whatever_is_open_can_be_ended(voiced, count):
+    heard = Endpoint(FRAME, 1000 * MS, EndpointSettings(backchannels=True))
+    hear(heard, voiced[:count], agent_audible=True)
+    was_open = heard.is_hearing
+    assert len(of(Ended, heard.expire())) == was_open
+    assert not heard.is_hearing
+    assert heard.expire() == []

@@ -1,15 +1,14 @@
-import unicodedata
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voiceedge.conversation.text import (
     FIRST_CLAUSE_CHARS,
-    LATER_CLAUSE_CHARS,
+    LONGEST_BEFORE_CHARS,
     LONGEST_CLAUSE_CHARS,
+    SECOND_CLAUSE_CHARS,
+    Clause,
     Clauses,
-    speakable,
 )
 
 OPENING = "Well now, my friend."
@@ -49,6 +48,42 @@ def test_a_first_clause_that_would_sound_clipped_waits_for_more():
     assert written(f"{short}a, and on.")[0] == f"{short}a,"
 
 
+def test_without_punctuation_the_first_clause_ends_with_its_first_phrase():
+    clauses = Clauses()
+    assert clauses.push("The capital of France is") == []
+    (clause,) = clauses.push(" ")
+    assert clause == Clause("The capital of France", "The capital of France", "", goes_on=True)
+
+
+def test_a_bracket_is_a_breath():
+    assert written("It weighs 384.5 grams (13.6 ounces) in all.")[0] == "It weighs 384.5 grams"
+
+
+def test_what_is_left_of_a_sentence_knows_how_it_began():
+    clauses = cut("The capital of France is Paris, of course. It is old.")
+    assert [(clause.spoken, clause.before, clause.goes_on) for clause in clauses] == [
+        ("The capital of France", "", True),
+        ("is Paris, of course.", "The capital of France", False),
+        ("It is old.", "", False),
+    ]
+
+
+def test_how_a_long_sentence_began_is_forgotten():
+    *_, last = cut("one two three, " * 60)
+    assert 0 < len(last.before) <= LONGEST_BEFORE_CHARS
+
+
+def test_the_plain_baseline_waits_for_whole_sentences():
+    clauses = Clauses(whole_sentences=True)
+    long = "well, and so it went on " * 12 + "and on"
+    assert clauses.push(long) == []
+    assert [c.written for c in clauses.push(". Then, at last, it was over.\nYes") + clauses.flush()] == [
+        f"{long}.",
+        " Then, at last, it was over.",
+        "\nYes",
+    ]
+
+
 def test_the_end_of_a_line_ends_even_a_short_clause():
     assert written("Sure:\n- milk, please") == ["Sure:\n", "- milk, please"]
 
@@ -62,9 +97,30 @@ def test_later_sentences_are_kept_whole():
     assert later("When it rains, it pours; always. So be it.") == ["When it rains, it pours; always.", "So be it."]
 
 
-def test_a_later_sentence_that_is_long_is_cut_at_a_comma():
-    long = "and so it went on " * (LATER_CLAUSE_CHARS // 18 + 1)
-    assert later(f"First, {long.strip()}, then it was over.") == [f"First, {long.strip()},", "then it was over."]
+def test_a_later_sentence_that_is_long_is_cut_at_its_last_comma_in_reach():
+    text = "First, once more, then, it was over, and after that nothing at all came for ever."
+    assert later(text) == ["First, once more, then, it was over,", "and after that nothing at all came for ever."]
+
+
+def test_where_no_comma_is_in_reach_it_is_cut_at_a_phrase():
+    text = "All the boats in the harbour were built by fishermen from the small village."
+    assert later(text) == ["All the boats in the harbour were built", "by fishermen from the small village."]
+
+
+def test_where_nothing_is_in_reach_it_is_cut_at_the_first_place_behind():
+    text = "Multidisciplinary telecommunication infrastructures everywhere, if at all, fail."
+    assert later(text)[0] == "Multidisciplinary telecommunication infrastructures everywhere,"
+
+
+def test_the_second_clause_is_not_much_longer_than_what_covers_its_making():
+    first, second, *_ = written("The sky is blue because the air scatters light, and blue most of all, so we see it.")
+    assert (first, second) == ("The sky is blue", " because the air scatters light,")
+    assert len(second) <= SECOND_CLAUSE_CHARS
+
+
+def test_clauses_grow_until_sentences_are_whole():
+    text = "The air is thin. " + "Nobody knows why it is so, but it was always so and will be. " * 3
+    assert [len(clause) for clause in written(text)] == [16, 27, 34, 61, 61, 1]
 
 
 def test_a_dash_and_a_colon_end_a_first_clause():
@@ -145,41 +201,6 @@ def test_an_abbreviation_at_the_end_of_a_line_ends_the_sentence():
 
 # ── what is spoken of it ──────────────────────────────────────────────────────────────────────────────────
 
-
-@pytest.mark.parametrize(
-    ("text", "spoken"),
-    [
-        ("This is **very** important.", "This is very important."),
-        ("This is *so* _nice_, ***really***.", "This is so nice, really."),
-        ("Use `print` and ~~this~~ that.", "Use print and this that."),
-        ("# Title\nText.", "Title Text."),
-        ("> quoted", "quoted"),
-        ("- milk\n- eggs\n* tea\n• jam", "milk eggs tea jam"),
-        ("1. Boil water.\n2. Add tea.", "1, Boil water. 2, Add tea."),
-        ("See [the docs](https://example.com/a_b), please.", "See the docs, please."),
-        ("![a cat](cat.png) sits.", "a cat sits."),
-        ("Go to https://www.example.com/long/path?x=1 now.", "Go to example.com now."),
-        ("Before ```py\nx = 1\n``` after.", "Before after."),
-        ("Never closed ```py\nx = 1", "Never closed"),
-        ("Great 😀! 👩‍🚀 Well 👍🏽.", "Great! Well."),
-        ("a | b\n---|---\n1 | 2", "a b 1 2"),
-        ("That costs $3.50, or 20% more.", "That costs $3.50, or 20% more."),
-        ("It’s a “test” – isn’t it?", "It’s a “test” – isn’t it?"),
-        ("snake_case stays, _ goes", "snake_case stays, goes"),
-        ("_Half of an emphasis", "Half of an emphasis"),
-        ("zero\u200bwidth and\u00a0hard\tspaces", "zerowidth and hard spaces"),
-        ("caf\u00e9 na\u00efve 日本", "caf\u00e9 na\u00efve 日本"),
-        ("2 + 2 = 4", "2 + 2 = 4"),
-        ("...", ""),
-        ("😀", ""),
-        ("---", ""),
-        ("```\ncode\n```", ""),
-    ],
-)
-def test_only_the_words_are_spoken(text, spoken):
-    assert speakable(text) == spoken
-
-
 MARKDOWN = "*_`~#|<>[](){}!-+=.:1\\ \n\t"
 
 
@@ -191,19 +212,6 @@ def test_no_mark_of_markdown_is_ever_spoken(text):
         assert not set(clause.spoken) & set("*`~#|<>[]{}\\")
         # an underscore inside a name is part of it; one beside a word is emphasis
         assert not any(word.startswith("_") or word.endswith("_") for word in clause.spoken.split())
-
-
-@given(st.text(max_size=80))
-def test_what_is_spoken_is_one_line_without_emoji_or_controls_and_has_a_word(text):
-    spoken = speakable(text)
-    assert spoken == spoken.strip()
-    assert "  " not in spoken
-    assert not any(unicodedata.category(char) in {"So", "Sk", "Cc", "Cf", "Cs"} for char in spoken if char != "°")
-    assert not spoken or any(char.isalnum() for char in spoken)
-
-
-def test_degrees_are_spoken():
-    assert speakable("It is **24 °C** today.") == "It is 24 °C today."
 
 
 def test_an_emoji_is_written_but_not_spoken():
@@ -274,6 +282,12 @@ MARKS = [
     " [a, b](http://x.y) ",
     " 😀",
     " The",
+    " cat",
+    " with",
+    " throughout ",
+    " to",
+    " which",
+    " (",
     " word" * 50,
 ]
 texts = st.lists(st.sampled_from(WORDS + MARKS), max_size=25).map("".join)

@@ -13,8 +13,10 @@ from voiceedge.engines import Engines
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.server.admission import Admission
 from voiceedge.server.app import build_app
+from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.serving import Server, bind
 from voiceedge.server.socket import Sockets
+from voiceedge.server.tls import tls_context
 from voiceedge.session.node import Node, make_node
 
 
@@ -25,15 +27,17 @@ class RunningNode:
     admission: Admission
     server: Server
     turns: list[TurnTraced]
+    secure: str = ""
+    """"s" for a node with TLS."""
     loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/realtime"
+        return f"ws{self.secure}://127.0.0.1:{self.port}/v1/realtime"
 
     @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{self.secure}://127.0.0.1:{self.port}"
 
     def tasks(self) -> set[str]:
         """Names of the tasks that are alive in the node's loop."""
@@ -52,10 +56,12 @@ def running_node(engines: Engines, **settings: object) -> Iterator[RunningNode]:
     turns: list[TurnTraced] = []
     node = make_node(config, engines, 2, lambda _, turn: turns.append(turn))
     admission = Admission(config.max_sessions)
-    sockets = Sockets(node, admission)
-    server = Server(build_app(node, sockets, admission), sockets, admission)
+    client_secrets = ClientSecrets(config.secret)
+    sockets = Sockets(node, admission, client_secrets)
+    tls = tls_context(config)
+    server = Server(build_app(node, sockets, admission, client_secrets), sockets, admission, tls)
     bound = bind(config.host, config.port)
-    running = RunningNode(bound.getsockname()[1], node, admission, server, turns)
+    running = RunningNode(bound.getsockname()[1], node, admission, server, turns, "s" if tls else "")
     started = threading.Event()
 
     async def serve() -> None:

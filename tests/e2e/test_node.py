@@ -51,7 +51,7 @@ async def test_health_readiness_and_models(node: RunningNode):
 
 
 async def test_the_browsers_key_is_never_named_in_the_answer(node: RunningNode):
-    offered = ["realtime", "openai-insecure-api-key.ek_secret"]
+    offered = ["realtime", "openai-insecure-api-key.secret"]
     async with connect(f"{node.url}?model=x", subprotocols=offered) as socket:
         assert socket.subprotocol == "realtime"
 

@@ -20,7 +20,14 @@ def test_speech_begins_at_once_and_without_a_click(voice):
     assert abs(audio[-1]) < 1e-4
 
 
-@pytest.mark.parametrize(("text", "pause_s"), [("It is here.", 0.3), ("Well,", 0.15), ("in the end", 0.08)])
+@pytest.mark.parametrize("text", ["Thanks.", "The sea.", "Happy?", "Sure.", "Fish.", "Paris.", "Take it.", "It is."])
+def test_something_is_audible_within_six_milliseconds(voice, text):
+    audio = next(iter(voice.speak(text, "heart", 1.0)))
+    loud = [level_dbfs(audio[at : at + 60]) > -50 for at in range(0, 240, 12)]  # 2.5 ms, every 0.5 ms
+    assert any(loud[:13])
+
+
+@pytest.mark.parametrize(("text", "pause_s"), [("It is here.", 0.3), ("Well,", 0.2), ("in the end", 0.08)])
 def test_the_pause_behind_a_clause_fits_its_mark(voice, text, pause_s):
     (audio,) = voice.speak(text, "heart", 1.0)
     assert audio.size - 1 - last_audible(audio, 24_000) == pytest.approx(pause_s * 24_000, abs=240)
@@ -76,3 +83,47 @@ def test_two_threads_sound_like_one(voice):
     one, two = (np.concatenate(list(v.speak("Hello there.", "heart", 1.0))) for v in (voice, HibariTts(threads=2)))
     assert one.size == two.size
     assert np.allclose(one, two, atol=1e-3)
+
+
+# ── a sentence in pieces ──────────────────────────────────────────────────────────────────────────────────
+
+SENTENCES = [
+    ("The capital of France", "is Paris."),
+    ("I can help you", "with that order."),
+    ("The weather in Norway", "can be very cold."),
+    ("If you tell me the number,", "I can look for it."),
+]
+
+
+def speak(voice, text, **around):
+    return np.concatenate(list(voice.speak(text, "heart", 1.0, **around)))
+
+
+@pytest.mark.parametrize(("text", "rest"), SENTENCES)
+def test_a_sentence_in_pieces_takes_as_long_as_in_one(voice, text, rest):
+    whole = speak(voice, f"{text} {rest}")
+    pieces = speak(voice, text, goes_on=True).size + speak(voice, rest, before=text).size
+    apart = speak(voice, text).size + speak(voice, rest).size
+    assert abs(pieces - whole.size) < 0.2 * 24_000
+    assert pieces < apart
+
+
+def test_what_stands_before_and_behind_is_not_heard(voice):
+    assert speak(voice, "is Paris.", before="The capital of France").size < 1.0 * 24_000
+    assert speak(voice, "The capital of France", goes_on=True).size < 1.05 * 24_000
+
+
+def test_a_piece_goes_on_at_the_pitch_of_its_sentence(voice):
+    """Spoken alone, it would begin like a sentence, some 5 semitones higher."""
+    begun, alone = speak(voice, "is a cat.", before="The name of the animal"), speak(voice, "is a cat.")
+    assert pitch_hz(begun[1_500:6_300]) < 0.88 * pitch_hz(alone[1_500:6_300])
+
+
+def pitch_hz(audio):
+    spectrum = np.fft.rfft(audio, 2 * audio.size)
+    likeness = np.fft.irfft(np.abs(spectrum) ** 2)[24_000 // 400 : 24_000 // 90]
+    return 24_000 / (24_000 // 400 + int(np.argmax(likeness)))
+
+
+def test_context_that_cannot_be_pronounced_is_none(voice):
+    assert np.array_equal(speak(voice, "Hello.", before="..."), speak(voice, "Hello."))

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from tests import real
 from voiceedge.audio.pcm import first_audible, level_dbfs
 from voiceedge.audio.resample import resample
-from voiceedge.engines.kokoro import VOCABULARY, KokoroTts, read_voice
+from voiceedge.engines.kokoro import DURATIONS, VOCABULARY, KokoroTts, read_voice
 from voiceedge.engines.whisper import Whisper
 from voiceedge.errors import ModelCorrupt, ModelMissing
 
@@ -26,8 +26,13 @@ def write_voice(path, level=0.1):
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
-    """A model whose audio is 2,400 samples a token, as loud as the style says."""
+    """A model whose audio is 4 frames (2,400 samples) a token, as loud as the style says."""
     nodes = [
+        helper.make_node("Cast", ["tokens"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "none"], ["zero"]),
+        helper.make_node("Add", ["zero", "frames"], ["long"]),
+        helper.make_node("Round", ["long"], ["rounded"]),
+        helper.make_node("Clip", ["rounded", "shortest"], [DURATIONS]),
         helper.make_node("Shape", ["tokens"], ["shape"]),
         helper.make_node("ReduceProd", ["shape"], ["length"], keepdims=1),
         helper.make_node("Mul", ["length", "step"], ["size"]),
@@ -42,8 +47,15 @@ def graph(tmp_path_factory):
     ]
     outputs = [helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["samples"])]
     step = helper.make_tensor("step", TensorProto.INT64, [1], [2_400])
+    constants = [
+        step,
+        *(
+            helper.make_tensor(name, TensorProto.FLOAT, [], [value])
+            for name, value in {"none": 0.0, "frames": 4.2, "shortest": 1.0}.items()
+        ),
+    ]
     model = helper.make_model(
-        helper.make_graph(nodes, "made-up", inputs, outputs, [step]), opset_imports=[helper.make_opsetid("", 17)]
+        helper.make_graph(nodes, "made-up", inputs, outputs, constants), opset_imports=[helper.make_opsetid("", 17)]
     )
     model.ir_version = 8
     path = tmp_path_factory.mktemp("kokoro") / "kokoro.onnx"
@@ -78,7 +90,7 @@ def test_a_style_goes_with_the_number_of_phonemes_and_tokens_are_padded(graph, t
     class Session:
         def run(self, _, inputs):
             asked.append(inputs)
-            return [np.zeros(0, np.float32)]
+            return [np.zeros(0, np.float32), np.ones(inputs["tokens"].size, np.float32)]
 
     monkeypatch.setattr(tts, "_session", Session())
     assert list(tts.speak("Hello there.", "af_v", 0.75)) == []
@@ -89,6 +101,13 @@ def test_a_style_goes_with_the_number_of_phonemes_and_tokens_are_padded(graph, t
     assert inputs["style"].shape == (1, 256)
     assert inputs["style"][0, 0] == tokens.size - 2
     assert inputs["speed"].tolist() == [0.75]
+
+
+def test_what_stands_before_and_behind_is_not_heard(tts):
+    alone = speak(tts, "Hello there", "af_loud")
+    within = speak(tts, "Hello there", "af_loud", before="Well then and", goes_on=True)
+    pads, space, joints = 2 * 2_400, 2_400, 2 * round(0.007 * 24_000)
+    assert within.size == pytest.approx(alone.size - pads + space + joints, abs=1)
 
 
 def test_an_unknown_voice_is_refused_and_the_known_are_named(tts):
@@ -138,8 +157,8 @@ def ears():
     return Whisper(real.local_model("whisper-base").folder)
 
 
-def speak(tts, text, voice, speed=1.0):
-    return np.concatenate(list(tts.speak(text, voice, speed)))
+def speak(tts, text, voice, speed=1.0, **around):
+    return np.concatenate(list(tts.speak(text, voice, speed, **around)))
 
 
 def words(text):

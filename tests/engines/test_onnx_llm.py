@@ -272,7 +272,7 @@ def test_a_run_that_fails_is_an_engine_error_and_the_stream_goes_on(llm, monkeyp
     expected = tokens_of(answer(stream, ask()))
     broken = stream.generate(ask("another"), GREEDY)
     with monkeypatch.context() as patch:
-        patch.setattr(stream._lane, "_session", None)
+        patch.setattr(stream._lane._lanes, "_session", None)
         with pytest.raises(EngineFailed):
             list(broken)
     assert tokens_of(answer(stream, ask())) == expected
@@ -284,3 +284,52 @@ def test_a_folder_that_is_not_whole_is_named(folder, tmp_path):
     (tmp_path / "llm.json").write_bytes((folder / "llm.json").read_bytes())
     with pytest.raises(ModelMissing, match=r"model\.onnx"):
         OnnxLlm(tmp_path, slots=1)
+
+
+def test_words_that_are_still_coming_are_prefilled_all_but_the_last(llm):
+    stream = llm.open()
+    so_far = ask("hello there what about")
+    words = sum(step.tokens for step in stream.warm(so_far, unfinished=True))
+    opening = len(llm.chat.opening(Prompt((INSTRUCTIONS,))))
+    assert opening < words < stream.count(so_far)
+    whole = ask("hello there what about the sea")
+    steps = answer(stream, whole)
+    assert steps[-1].cached_tokens == words
+    assert tokens_of(steps) == tokens_of(answer_of_fresh_greedy(llm, whole))
+    assert cache_is_true(llm, stream)
+
+
+def answer_of_fresh_greedy(llm, prompt):
+    stream = llm.open()
+    steps = answer(stream, prompt)
+    stream.close()
+    return steps
+
+
+def test_words_that_grow_are_prefilled_once(llm):
+    stream, text, prefilled = llm.open(), "hello", 0
+    for word in ("there", "what", "about", "the", "sea"):
+        text += f" {word}"
+        prefilled += sum(step.tokens for step in stream.warm(ask(text), unfinished=True))
+        assert len(stream._slot.tokens) == prefilled
+    assert answer(stream, ask(text))[-1].cached_tokens == prefilled
+
+
+def test_words_that_were_misheard_are_rewound(llm):
+    stream = llm.open()
+    list(stream.warm(ask("hello there what about you and me"), unfinished=True))
+    prompt = ask("hello hair")
+    assert tokens_of(answer(stream, prompt)) == tokens_of(answer_of_fresh_greedy(llm, prompt))
+    assert cache_is_true(llm, stream)
+
+
+def test_words_that_are_still_coming_are_shared_with_nobody(llm):
+    stream = llm.open()
+    list(stream.warm(ask("hello there what about"), unfinished=True))
+    assert llm.prefixes.longest(llm.chat.tokens(ask("hello there what about"))) == (None, 0)
+
+
+def test_before_the_first_word_there_is_only_the_opening_to_prefill(llm):
+    stream = llm.open()
+    prefilled = sum(step.tokens for step in stream.warm(ask(""), unfinished=True))
+    assert prefilled == len(llm.chat.opening(Prompt((INSTRUCTIONS,))))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceedge.audio.pcm import first_audible, last_audible
-from voiceedge.engines.spoken import phonemes_of, worth_hearing
+from voiceedge.audio.pcm import last_audible
+from voiceedge.engines.spoken import BEFORE_PHONEMES, last_words, phonemes_of, worth_hearing
 
 RATE_HZ = 24_000
 
@@ -65,11 +65,11 @@ def speech(before_s, sound_s, after_s):
     return np.concatenate([before, sound, after])
 
 
-@pytest.mark.parametrize(("phonemes", "pause_s"), [("a.", 0.3), ("a?”", 0.3), ("a,", 0.15), ("a", 0.08)])
+@pytest.mark.parametrize(("phonemes", "pause_s"), [("a.", 0.3), ("a?”", 0.3), ("a,", 0.2), ("a", 0.08)])
 @pytest.mark.parametrize("speed", [0.5, 1.0, 1.5])
 def test_the_silence_in_front_is_cut_and_the_one_behind_fits_mark_and_speed(phonemes, pause_s, speed):
     heard = worth_hearing(speech(0.4, 0.5, 1.0), RATE_HZ, phonemes, speed)
-    assert first_audible(heard, RATE_HZ) <= 0.02 * RATE_HZ
+    assert np.flatnonzero(np.abs(heard) > 0.01)[0] <= 0.006 * RATE_HZ  # audible within 6 ms
     assert heard.size - 1 - last_audible(heard, RATE_HZ) == pytest.approx(pause_s / speed * RATE_HZ, abs=240)
     assert (heard[0], heard[-1]) == (0, 0)
 
@@ -77,3 +77,31 @@ def test_the_silence_in_front_is_cut_and_the_one_behind_fits_mark_and_speed(phon
 def test_nothing_is_worth_hearing_in_silence():
     assert worth_hearing(speech(1, 0, 0), RATE_HZ, "a.", 1.0).size == 0
     assert worth_hearing(np.zeros(0, np.float32), RATE_HZ, "a.", 1.0).size == 0
+
+
+def test_what_was_begun_or_goes_on_is_neither_cut_nor_faded_at_that_end():
+    audio = speech(0.0, 0.5, 0.0)
+    whole = worth_hearing(audio, RATE_HZ, "a", 1.0, is_begun=True, goes_on=True)
+    assert np.array_equal(whole, audio)
+    behind = worth_hearing(speech(0.1, 0.5, 0.0), RATE_HZ, "a", 1.0, is_begun=True)
+    assert behind.size == round(0.6 * RATE_HZ)
+    assert behind[-1] == 0
+
+
+def test_a_pause_before_what_goes_on_is_as_short_as_any():
+    heard = worth_hearing(speech(0.0, 0.5, 0.5), RATE_HZ, "a", 1.0, goes_on=True)
+    assert heard.size == pytest.approx(0.58 * RATE_HZ, abs=240)
+    assert heard[-1] == 0
+
+
+def test_a_comma_has_its_pause_also_where_the_joint_comes_early():
+    heard = worth_hearing(speech(0.0, 0.5, 0.05), RATE_HZ, "a,", 1.0, goes_on=True)
+    assert heard.size == pytest.approx(0.7 * RATE_HZ, abs=240)
+
+
+def test_of_what_was_said_before_the_last_words_count():
+    assert last_words([]) == ""
+    assert last_words(["ab", "cd"]) == "ab cd "
+    words = last_words(["alpha beta gamma delta epsilon zeta"])
+    assert words == "delta epsilon zeta "
+    assert len(words) <= BEFORE_PHONEMES + 1

@@ -31,7 +31,7 @@ class Mute:
     def transcribe(self, audio):
         yield Segment("")
 
-    def speak(self, text, voice, speed):
+    def speak(self, text, voice, speed, **context):
         yield np.zeros(100, np.float32)
 
 

@@ -42,7 +42,7 @@ def test_what_is_said_holds_for_this_response():
             "instructions": "Greet.",
             "output_modalities": ["text"],
             "audio": {"output": {"voice": {"id": "marin"}, "speed": 7, "format": {"type": "audio/pcma"}}},
-            "tools": [],
+            "tools": [{"type": "function", "name": "g"}],
             "tool_choice": {"type": "function", "name": "g"},
             "max_output_tokens": "inf",
             "temperature": 0,
@@ -53,7 +53,8 @@ def test_what_is_said_holds_for_this_response():
     )
     assert (config.instructions, config.output_modality) == ("Greet.", "text")
     assert (config.voice, config.voice_requested, config.speed) == ("hibari", "marin", 1.5)
-    assert (config.output_format, config.tools, config.tool_choice) == (PcmaFormat(), (), NamedTool("g"))
+    assert (config.output_format, config.tools) == (PcmaFormat(), (FunctionTool(name="g"),))
+    assert config.tool_choice == NamedTool("g")
     assert (config.max_output_tokens, config.temperature) == (None, 0.0)
     assert not config.in_conversation
     assert config.metadata == {"client_event_id": "e"}
@@ -117,3 +118,35 @@ def test_what_cannot_be_honoured_is_refused_with_its_place(params, param):
 def test_the_largest_metadata_comes_back_verbatim():
     metadata = {f"{n:064}": "v" * 512 for n in range(16)}
     assert response_config(SESSION, {"metadata": metadata}).metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("params", "choice"),
+    [
+        ({"tools": []}, "auto"),
+        ({"tools": [{"type": "function", "name": "g"}]}, "required"),
+        ({"tools": [{"type": "function", "name": "g"}], "tool_choice": "none"}, "none"),
+    ],
+)
+def test_the_sessions_choice_of_a_tool_holds_where_there_is_one(params, choice):
+    assert response_config(SESSION, params).tool_choice == choice
+
+
+def test_the_sessions_choice_of_one_tool_holds_only_with_that_tool():
+    session = merge(SESSION, {"tool_choice": {"type": "function", "name": "f"}})
+    assert response_config(session).tool_choice == NamedTool("f")
+    assert response_config(session, {"tools": [{"type": "function", "name": "g"}]}).tool_choice == "auto"
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"tool_choice": {"type": "function", "name": "g"}}, "response.tool_choice"),
+        ({"tools": [], "tool_choice": "required"}, "response.tool_choice"),
+        ({"tools": [{"type": "mcp", "server_label": "s"}]}, "response.tools[0].type"),
+    ],
+)
+def test_a_tool_that_is_not_there_or_is_not_served_is_refused(params, param):
+    with pytest.raises(InvalidRequest) as refused:
+        response_config(SESSION, params)
+    assert refused.value.param == param

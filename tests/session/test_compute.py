@@ -301,3 +301,252 @@ async def test_closing_lets_the_step_in_flight_finish_and_cancels_what_waits():
     assert ran == []
     with pytest.raises(EngineFailed, match="shutting down"):
         await compute.run(lambda: None, deadline=0.0)
+
+
+# ── deadlines that change, and what is noted ──────────────────────────────────────────────────────────────
+
+
+async def test_what_waits_can_become_urgent(compute):
+    gate, order, draft = Gate(), [], [9.0]
+    blocked = await block(compute, gate)
+    tasks = [
+        asyncio.create_task(consume(compute, Steps(partial(order.append, "draft")), [], lambda: draft[0])),
+        asyncio.create_task(compute.run(partial(order.append, "idle"), deadline=lambda: draft[0] + 1)),
+        asyncio.create_task(compute.run(partial(order.append, "spoken"), deadline=5.0)),
+    ]
+    await settle()
+    draft[0] = 1.0
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert order == ["draft", "idle", "spoken"]
+
+
+async def test_a_deadline_that_cannot_be_told_costs_nobody_the_thread(compute):
+    assert await compute.run(lambda: "ran", deadline=lambda: 1 / 0) == "ran"
+    assert await compute.run(lambda: "next", deadline=0.0) == "next"
+
+
+async def test_the_node_is_busy_while_one_more_step_would_have_to_wait(compute):
+    assert not compute.is_busy
+    gate = Gate()
+    blocked = await block(compute, gate)
+    assert compute.is_busy
+    gate.open()
+    await blocked
+    assert not compute.is_busy
+
+
+async def test_engine_time_is_noted_with_the_turn_and_the_longest_step_by_its_name(compute):
+    trace = TurnTrace(1, 0.0)
+    for name in ("stt", "tts"):
+        begun = trace.clock()
+        await compute.run(lambda: sum(range(20_000)), deadline=0.0, trace=trace, name=name)
+        assert 0 < compute.longest_s[name] <= trace.clock() - begun
+    assert 0 < trace.work_s <= sum(compute.longest_s.values())
+
+
+async def test_the_work_of_a_step_that_fails_is_noted_too(compute):
+    trace = TurnTrace(1, 0.0)
+    with pytest.raises(EngineFailed):
+        await compute.run(lambda: 1 / 0, deadline=0.0, trace=trace)
+    assert trace.work_s > 0
+
+
+# ── runs that are shared ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Model:
+    """Decodes rows; knows which of them shared a run."""
+
+    def __init__(self):
+        self.runs = []
+        self.fails = False
+        self.alone = set()  # those that can share no run
+
+
+class Row:
+    """The run of one token."""
+
+    def __init__(self, model, name):
+        self.model = model
+        self.name = name
+        self.done = False
+
+    def batch(self, others):
+        joining = [row for row in others if row.name not in self.model.alone]
+        return SharedRun(self.model, [self, *joining]) if joining else None
+
+
+class SharedRun:
+    """One run for several rows."""
+
+    def __init__(self, model, rows):
+        self.model = model
+        self.rows = rows
+
+    def run(self):
+        if self.model.fails:
+            raise RuntimeError("a batch cannot be run")
+        self.model.runs.append("".join(sorted(row.name for row in self.rows)))
+        for row in self.rows:
+            row.done = True
+
+
+class Decoding:
+    """A generator of so many tokens, the first of which needs no run of the model."""
+
+    def __init__(self, model, name, tokens, gate=None):
+        self.row = None
+        self._model, self._name, self._left, self._gate = model, name, tokens, gate
+        self.is_closed = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._left == 0:
+            raise StopIteration
+        if self._gate is not None and self.row is not None:
+            self._gate()
+            self._gate = None
+        if self.row is not None and not self.row.done:
+            self._model.runs.append(self._name)
+        self._left -= 1
+        self.row = Row(self._model, self._name) if self._left else None
+        return self._name
+
+    def close(self):
+        self.is_closed = True
+
+
+def decode(compute, model, name, tokens=3, deadline=at_once, gate=None):
+    return asyncio.create_task(consume(compute, lambda: Decoding(model, name, tokens, gate), [], deadline))
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """No run begins without those that the last one served."""
+    monkeypatch.setattr(compute_module, "GATHER_S", LONG_S)
+
+
+@pytest.fixture
+def pair():
+    one = Compute(2)
+    yield one
+    one.close()
+
+
+@pytest.mark.usefixtures("patient")
+async def test_whoever_waits_joins_the_next_run(compute):
+    gate, model = Gate(), Model()
+    blocked = await block(compute, gate)
+    tasks = [decode(compute, model, name) for name in "abc"]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert model.runs == ["abc", "abc"]
+
+
+async def test_only_one_run_of_a_model_is_in_flight_and_sessions_join_and_leave_between_two(pair):
+    model, gate = Model(), Gate()
+    first = decode(pair, model, "a", 6, gate=gate)
+    await gate.entered()
+    second = decode(pair, model, "b", 3)
+    while pair.waiting == 0:
+        await settle()
+    assert await pair.run(lambda: "others go on", deadline=9.0) == "others go on"
+    assert model.runs == []
+    gate.open()
+    await asyncio.gather(first, second)
+    assert sum("a" in run for run in model.runs) == 5
+    assert sum("b" in run for run in model.runs) == 2
+
+
+async def test_a_run_begins_without_those_that_do_not_come_back(compute):
+    model = Model()
+    async with aclosing(compute.stream(lambda: Decoding(model, "a", 9), deadline=at_once)) as paused:
+        await anext(paused)
+        await anext(paused)  # served, and does not come for the next
+        await consume(compute, lambda: Decoding(model, "b", 3), [])
+    assert model.runs == ["a", "b", "b"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_session_alone_waits_for_nobody(compute):
+    model, got = Model(), []
+    await consume(compute, lambda: Decoding(model, "a", 4), got)
+    assert (model.runs, got) == (["a"] * 3, ["a"] * 4)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_two_models_share_no_run(compute):
+    gate, models = Gate(), [Model(), Model()]
+    blocked = await block(compute, gate)
+    tasks = [decode(compute, model, name) for model in models for name in "ab"]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert [model.runs for model in models] == [["ab", "ab"], ["ab", "ab"]]
+
+
+async def test_who_cannot_join_runs_later(compute):
+    gate, model = Gate(), Model()
+    model.alone = {"b", "c"}
+    blocked = await block(compute, gate)
+    tasks = [decode(compute, model, name, 2) for name in "abc"]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert sorted("".join(model.runs)) == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_batch_that_fails_is_run_one_by_one(compute):
+    gate, model = Gate(), Model()
+    model.fails = True
+    blocked = await block(compute, gate)
+    tasks = [decode(compute, model, name, 2) for name in "ab"]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert model.runs == ["a", "b"]
+
+
+async def test_who_is_cancelled_while_it_waits_for_a_run_is_closed_and_the_others_go_on(compute):
+    gate, model = Gate(), Model()
+    staying, doomed = Decoding(model, "a", 3), Decoding(model, "b", 5)
+    async with (
+        aclosing(compute.stream(lambda: staying, deadline=at_once)) as first,
+        aclosing(compute.stream(lambda: doomed, deadline=at_once)) as second,
+    ):
+        assert [await anext(first), await anext(second)] == ["a", "b"]
+        blocked = await block(compute, gate)
+        going_on, cancelled = (asyncio.create_task(anext(each)) for each in (first, second))
+        await settle()
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert doomed.is_closed
+        gate.open()
+        assert await going_on == "a"
+        await blocked
+    assert model.runs == ["a"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_every_turn_is_told_its_share_of_a_run(compute):
+    gate, model = Gate(), Model()
+    traces = [TurnTrace(1, 0.0), TurnTrace(2, 0.0)]
+    blocked = await block(compute, gate)
+
+    async def one(name, trace):
+        async with aclosing(compute.stream(lambda: Decoding(model, name, 2), deadline=at_once, trace=trace)) as steps:
+            async for _ in steps:
+                pass
+
+    tasks = [asyncio.create_task(one(name, trace)) for name, trace in zip("ab", traces, strict=True)]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert model.runs == ["ab"]
+    assert all(trace.work_s > 0 and len(trace.waits) == 3 for trace in traces)

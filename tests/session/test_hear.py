@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from voiceedge.audio.codec import codec
 from voiceedge.audio.pcm import to_pcm16
-from voiceedge.conversation.endpoint import Ended, EndpointSettings, Paused, Started
+from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started, Undecided
 from voiceedge.engines.fake import FakeVad
 from voiceedge.session.hear import KEPT_S, Hearing, milliseconds
 
 PCM24 = "audio/pcm"
-STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100)
+STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100, draft_after_ms=None)
 LOOKAHEAD = 32
 """16 kHz samples that the resampler holds back."""
 
@@ -117,11 +117,11 @@ def test_a_burst_of_many_seconds_decides_the_same_as_real_time():
 
 
 def test_the_model_is_asked_in_the_pause_that_the_ring_still_holds():
-    heard = hearing(endpoint=EndpointSettings())
-    _, paused = append(heard, pcm("VVVV...."))
-    assert isinstance(paused, Paused)
-    audio = heard.ring.read(0, paused.end)
-    assert audio.size == paused.end
+    heard = hearing(endpoint=EndpointSettings(draft_after_ms=None))
+    _, undecided = append(heard, pcm("VVVV...."))
+    assert isinstance(undecided, Undecided)
+    audio = heard.ring.read(0, undecided.end)
+    assert audio.size == undecided.end
     assert np.abs(audio[2000:6000]).max() > 0.25
 
 
@@ -167,7 +167,7 @@ def test_turn_detection_that_is_switched_on_begins_with_what_comes_then():
 def test_new_settings_take_effect_in_the_turn_that_is_being_heard():
     heard = hearing()
     append(heard, pcm("VVVV"))
-    heard.set_endpoint(EndpointSettings(silence_ms=600))
+    heard.set_endpoint(EndpointSettings(silence_ms=600, draft_after_ms=None))
     assert append(heard, pcm(".....")) == []
     assert isinstance(append(heard, pcm(".."))[0], Ended)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voiceedge.bench.interval import Interval, interval
 from voiceedge.bench.options import BenchOptions, Doing, Listen, NodeUnreachable, Progress
 from voiceedge.bench.probe import run_bench
 from voiceedge.bench.rendering import render
@@ -11,10 +12,12 @@ __all__ = [
     "BenchOptions",
     "BenchReport",
     "Doing",
+    "Interval",
     "Listen",
     "NodeUnreachable",
     "Progress",
     "TurnRow",
+    "interval",
     "render",
     "run_bench",
     "to_json",

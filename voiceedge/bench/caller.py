@@ -6,7 +6,7 @@ import asyncio
 import binascii
 import os
 import statistics
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -20,8 +20,9 @@ from voiceedge.bench import wire
 from voiceedge.bench.exchange import Answer, Exchange
 from voiceedge.bench.microphone import Microphone, Utterance
 from voiceedge.bench.options import BenchOptions, Doing, NodeUnreachable, endpoint, turn_detection
+from voiceedge.bench.plan import Line
 from voiceedge.bench.playout import Playout
-from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
+from voiceedge.bench.recording import WIRE_RATE_HZ
 from voiceedge.bench.wire import ServerEvent
 
 OPEN_TIMEOUT_S = 10.0
@@ -90,6 +91,9 @@ class Caller:
         self._socket = socket
         self._options = options
         self._pace = options.pace
+        self.microphone = Microphone(options.pace)
+        """Off until the conversation begins."""
+        self.microphone.switch_off()
         self._playout = Playout()
         self._exchange = self._quiet()
         self._changed = asyncio.Event()
@@ -117,33 +121,41 @@ class Caller:
                 trips = [await (await self._socket.ping()) for _ in range(_PINGS)]
                 self.round_trip_s = statistics.median(trips)
 
-    async def converse(self, recordings: Iterable[Recording], watch: Watch, done: Callable[[Exchange], None]) -> None:
-        """Say one recording after the other and hand over what came back for each.
+    @asynccontextmanager
+    async def conversation(self, opening_s: float) -> AsyncIterator[None]:
+        """Listen, and send the room's noise, for as long as the body lasts.
 
-        Ends early behind an exchange without an answer: what the node says later could no longer be told
-        from the answer to the next recording.
+        Args:
+            opening_s: Quiet before the body begins, counted from the end of a greeting, if the node greets.
         """
-        microphone = Microphone(self._pace)
         async with asyncio.TaskGroup() as tasks:
             ears = tasks.create_task(self._listen(), name="bench.ears")
-            mouth = tasks.create_task(self._speak(microphone), name="bench.microphone")
+            mouth = tasks.create_task(self._speak(), name="bench.microphone")
             try:
-                self._exchange = self._quiet()  # a node may greet
-                await self._until_settled()
-                for recording in recordings:
-                    done(await self._say(recording, microphone, watch))
-                    if self._closed or "no_answer" in self._exchange.problems:
-                        break
+                self.microphone.switch_on()
+                self._exchange = self._quiet()
+                await self._until_settled(opening_s)
+                yield
             finally:
                 ears.cancel()
                 mouth.cancel()
 
-    async def _say(self, recording: Recording, microphone: Microphone, watch: Watch) -> Exchange:
+    @property
+    def lost(self) -> bool:
+        """Whether no turn can follow: the session is closed, or did not answer.
+
+        What it says later could no longer be told from the answer to the next recording.
+        """
+        return self._closed or "no_answer" in self._exchange.problems
+
+    async def say(self, line: Line, watch: Watch) -> Exchange:
+        """Say one recording and return what came back for it, when the pause behind it is over."""
+        recording, microphone = line.recording, self.microphone
         watch(recording.name, "speaking")
         first_lag = len(microphone.lags_s)
         utterance = microphone.speak(recording)
         self._exchange = Exchange(recording, utterance, self._playout)
-        await self._until_settled(partial(watch, recording.name))
+        await self._until_settled(line.think_s, partial(watch, recording.name))
         self._exchange.disconnected = self._closed
         self._exchange.lags_s = microphone.lags_s[first_lag:]
         return self._exchange
@@ -152,8 +164,8 @@ class Caller:
         now = self._pace.now()
         return Exchange(None, Utterance(now, now, now), self._playout)
 
-    async def _until_settled(self, watch: Callable[[Doing], None] = lambda _doing: None) -> None:
-        """Wait until the exchange has been over for the thinking pause, or nothing comes any more."""
+    async def _until_settled(self, pause_s: float, watch: Callable[[Doing], None] = lambda _doing: None) -> None:
+        """Wait until the exchange has been over for the pause, or nothing comes any more."""
         exchange, options = self._exchange, self._options
         while not self._closed:
             self._changed.clear()
@@ -163,7 +175,7 @@ class Caller:
             settled = exchange.settled
             ready = exchange.gives_up(options.timeout_s)
             if settled is not None:
-                ready = min(ready, settled + options.think_s)
+                ready = min(ready, settled + pause_s)
             if at >= ready:
                 return
             wake = ready if options.listen == "full" else min(ready, exchange.next_to_stop)
@@ -187,9 +199,9 @@ class Caller:
                 await self._socket.send(wire.truncate(answer.item_id, heard_ms))
         self._playout.stop(at)
 
-    async def _speak(self, microphone: Microphone) -> None:
+    async def _speak(self) -> None:
         with suppress(ConnectionClosed):
-            await microphone.run(self._socket.send)
+            await self.microphone.run(self._socket.send)
 
     async def _listen(self) -> None:
         with suppress(ConnectionClosed):

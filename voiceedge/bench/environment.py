@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceedge import __version__
+from voiceedge.errors import OperatorError
 
 
 def environment() -> dict[str, Any]:
@@ -46,3 +47,18 @@ def load() -> float | None:
         return round(os.getloadavg()[0], 2)
     except OSError:
         return None
+
+
+def cpu_s(pid: int, proc: Path = Path("/proc")) -> float:
+    """Processor seconds that a process and its threads have used so far.
+
+    Raises:
+        OperatorError: there is no such process, or the system does not tell (it takes a /proc).
+    """
+    try:
+        stat = (proc / str(pid) / "stat").read_text("ascii", errors="replace")
+    except OSError as error:
+        raise OperatorError(f"the processor time of process {pid} cannot be read: {error.strerror}") from error
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")

@@ -16,7 +16,8 @@ Problem = Literal[
     "no_answer",  # nothing audible came
     "failed_response",  # the node said so itself
     "talked_over",  # an answer was audible before the user had finished
-    "split",  # more than one response for one utterance
+    "double_answer",  # more than one was audible after the user had finished
+    "split",  # more than one response for one utterance, heard or not
     "disconnected",
 ]
 PROBLEMS: tuple[Problem, ...] = get_args(Problem)
@@ -80,6 +81,9 @@ class Exchange:
         self.disconnected = False
         self.lags_s: list[float] = []
         self._playout = playout
+        self.restarts = 0
+        """How often the node took the user's speech for over and then heard it go on. Nobody hears that."""
+        self._stopped = False
         self._speech_unanswered = False
         self._last_event = utterance.begins
 
@@ -89,6 +93,8 @@ class Exchange:
         match event.type:
             case "input_audio_buffer.speech_started":
                 self._user_is_heard(at)
+            case "input_audio_buffer.speech_stopped":
+                self._stopped = True
             case "conversation.item.input_audio_transcription.completed":
                 self.user_text = f"{self.user_text} {(event.transcript or '').strip()}".strip()
             case "response.created":
@@ -138,6 +144,7 @@ class Exchange:
             "no_answer": not heard and not failed and not self.disconnected,
             "failed_response": failed,
             "talked_over": any(moment < self.utterance.zero for moment in heard),
+            "double_answer": sum(moment >= self.utterance.zero for moment in heard) > 1,
             "split": len(self.answers) > 1,
             "disconnected": self.disconnected,
         }
@@ -177,6 +184,8 @@ class Exchange:
     def _user_is_heard(self, at: float) -> None:
         """The node takes what it hears for speech: a client stops playing at once."""
         self._speech_unanswered = True
+        self.restarts += self._stopped
+        self._stopped = False
         for answer in self.answers:
             if answer.audible.heard is not None and answer.audible.heard > at:
                 answer.audible.heard = None  # never got out of the speaker

@@ -1,10 +1,19 @@
-"""Percentiles of a run."""
+"""Percentiles of a run, and how sure one can be of a ratio of two."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RESAMPLES = 2000
+"""Enough for the ends of a 95 % interval to stand still in the second digit."""
+
+TimePair = tuple[float | None, float | None]
+"""The same thing measured on two sides; None where a side failed."""
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
@@ -13,25 +22,81 @@ def percentile(values: Iterable[float], percent: float) -> float | None:
     Always a value that was measured, also when there are few; None when there are none.
     """
     ordered = sorted(values)
-    if not ordered:
-        return None
-    rank = math.ceil(percent / 100.0 * len(ordered))
-    return ordered[max(rank, 1) - 1]
+    return ordered[_rank(len(ordered), percent)] if ordered else None
+
+
+def _rank(n: int, percent: float) -> int:
+    """Place of a percentile among `n` sorted values, from 0."""
+    return max(math.ceil(percent / 100.0 * n), 1) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What is said of a set of times, in milliseconds."""
+    """What is said of a set of times, in milliseconds.
+
+    A failed turn counts as slower than every other one: it cannot make the others look better. A percentile
+    that lies among failed turns is None.
+    """
 
     n: int
+    """Failed ones included."""
     p50: float | None
     p95: float | None
+    p99: float | None
     max: float | None
+    """Of those that did not fail."""
+    failed: int = 0
 
 
-def distribution(values: Iterable[float | None]) -> Distribution:
-    """Summarise the values that are there; `n` says how many."""
+def distribution(values: Iterable[float | None], failed: int = 0) -> Distribution:
+    """Summarise the values that are there, and `failed` ones that never came."""
     there = [value for value in values if value is not None]
-    return Distribution(
-        n=len(there), p50=percentile(there, 50), p95=percentile(there, 95), max=max(there, default=None)
-    )
+    counted = [*there, *[math.inf] * failed]
+    p50, p95, p99 = (_finite(percentile(counted, percent)) for percent in (50, 95, 99))
+    return Distribution(len(counted), p50, p95, p99, max(there, default=None), failed)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A percentile of one side over that of another, with its 95 % interval."""
+
+    value: float | None
+    """None when a percentile lies among failed turns; likewise the ends of the interval."""
+    low: float | None
+    high: float | None
+
+
+def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -> Ratio:
+    """The percentile of the first of every pair over the percentile of the second.
+
+    Args:
+        groups: The pairs of each recording. The interval is a bootstrap over recordings, both sides together:
+            what one recording gives in several runs is much alike and must not pass for new evidence.
+        percent: Which percentile.
+        seed: For the bootstrap.
+    """
+    measured = [np.array([[_or_infinity(x) for x in pair] for pair in group]) for group in groups if group]
+    if not measured:
+        return Ratio(None, None, None)
+    chance = np.random.default_rng(seed)
+    drawn = chance.integers(len(measured), size=(_RESAMPLES, len(measured)))
+    ratios = [_ratio(np.concatenate([measured[place] for place in places]), percent) for places in drawn]
+    ordered = sorted(math.inf if math.isnan(found) else found for found in ratios)
+    low, high = (_finite(ordered[_rank(_RESAMPLES, end)]) for end in (2.5, 97.5))
+    return Ratio(_finite(_ratio(np.concatenate(measured), percent)), low, high)
+
+
+def _ratio(pairs: NDArray[np.float64], percent: float) -> float:
+    """Of pairs, shape [pairs, 2]; nan where both percentiles lie among failed turns."""
+    ours, theirs = np.sort(pairs, axis=0)[_rank(len(pairs), percent)].tolist()
+    if math.isinf(theirs):
+        return math.nan
+    return float(ours / theirs) if theirs > 0.0 else math.nan
+
+
+def _or_infinity(value: float | None) -> float:
+    return math.inf if value is None else value

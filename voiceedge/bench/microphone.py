@@ -9,11 +9,11 @@ sent at once; its lag is kept, and no moment moves because of it: a slow client 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
 
 import numpy as np
 
@@ -51,11 +51,13 @@ def noise_floor(samples: int, seed: int = 0) -> PCM:
 
 def appends(audio: PCM) -> list[str]:
     """The messages that carry `audio`; noise fills the last one up."""
+    return [wire.append(to_pcm16(piece)) for piece in _pieces(audio)]
+
+
+def _pieces(audio: PCM) -> list[PCM]:
     missing = -len(audio) % APPEND_SAMPLES
     whole = np.concatenate([audio, noise_floor(missing)])
-    return [
-        wire.append(to_pcm16(whole[first : first + APPEND_SAMPLES])) for first in range(0, len(whole), APPEND_SAMPLES)
-    ]
+    return [whole[first : first + APPEND_SAMPLES] for first in range(0, len(whole), APPEND_SAMPLES)]
 
 
 @cache
@@ -64,21 +66,38 @@ def _room() -> list[str]:
 
 
 class Microphone:
-    """Sends the room's noise, and a recording whenever one is given to it."""
+    """Sends the room's noise, and a recording whenever one is given to it.
+
+    It can be switched off between two recordings: then media time stands still, and goes on where it stood.
+    """
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._opened = pace.now()
         self._sent = 0
-        # unbounded only in name: one recording at a time is put in, already in memory
-        self._speech: deque[str] = deque()
+        # unbounded only in name: one recording at a time is put in, already in memory; it is encoded when it is
+        # sent, because to do so beforehand would hold up all other conversations for 20 ms
+        self._speech: deque[PCM] = deque()
+        self._on = asyncio.Event()
+        self._on.set()
         self.lags_s: list[float] = []
         """How late each append of a recording was sent."""
+
+    def switch_off(self) -> None:
+        """Send nothing from now on: for two nodes that are asked in turn, so that neither disturbs the other."""
+        assert not self._speech
+        self._on.clear()
+
+    def switch_on(self) -> None:
+        """Go on; the next append is due 20 ms from now."""
+        if not self._on.is_set():
+            self._opened = self._pace.now() - self._sent * APPEND_S
+            self._on.set()
 
     def speak(self, recording: Recording) -> Utterance:
         """Play a recording from the next append on, and say when its samples are spoken."""
         first = self._sent + len(self._speech)
-        self._speech.extend(appends(recording.audio))
+        self._speech.extend(_pieces(recording.audio))
         begins = self._opened + first * APPEND_S
         return Utterance(
             begins=begins,
@@ -89,12 +108,15 @@ class Microphone:
     async def run(self, send: Send) -> None:
         """Send for ever; ends with the task it runs in, or with what `send` raises."""
         room = _room()
-        for k in count():
-            due = self._opened + (k + 1) * APPEND_S
+        while True:
+            await self._on.wait()
+            due = self._opened + (self._sent + 1) * APPEND_S
             await self._pace.until(due)
-            message = room[k % _NOISE_APPENDS]
-            self._sent = k + 1
+            if not self._on.is_set():
+                continue
+            message = room[self._sent % _NOISE_APPENDS]
+            self._sent += 1
             if self._speech:
-                message = self._speech.popleft()
+                message = wire.append(to_pcm16(self._speech.popleft()))
                 self.lags_s.append(max(0.0, self._pace.now() - due))
             await send(message)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from voiceedge.bench.interval import Interval
 from voiceedge.bench.pace import Pace
 from voiceedge.engines import Tts
 from voiceedge.errors import ConfigError, OperatorError
@@ -18,6 +19,9 @@ Doing = Literal["connecting", "speaking", "waiting", "listening", "done"]
 REALTIME_PATH = "/v1/realtime"
 _WEBSOCKET_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _EAGERNESS = ("low", "medium", "high", "auto")
+
+
+A_SECOND = Interval(1.0, 1.0)
 
 
 class NodeUnreachable(OperatorError):
@@ -31,11 +35,13 @@ class Progress:
     """Where the run is, for a live line."""
 
     turn: int
-    """From 1."""
+    """From 1, over all conversations and runs."""
     turns: int
     audio: str
     """Name of the recording."""
     doing: Doing
+    all_doing: tuple[Doing, ...] = ()
+    """What each of the conversations does that are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,19 @@ class BenchOptions:
     fresh: bool = False
     """A session for each recording. Otherwise all share one, as turns of one conversation do, and its history
     grows: the node's cache of the conversation is then part of what is measured."""
-    think_s: float = 1.0
-    """Quiet between the end of an answer and the next recording; a late second answer shows in it."""
+    think: Interval = A_SECOND
+    """Seconds of quiet between the end of an answer and the next recording, drawn anew each time; a late second
+    answer shows in it."""
+    sessions: int = 1
+    """Conversations at once, each with its own order of the recordings and its own pauses."""
+    turns: int | None = None
+    """Recordings that each conversation plays, some more than once if need be; None for each of them once."""
+    runs: int = 1
+    """How often everything is done."""
+    hesitate: Interval | None = None
+    """Seconds of pause that are put into the middle of every recording; None plays them as they are."""
+    seed: int = 0
+    """The same seed gives the same orders and pauses."""
     timeout_s: float = 20.0
     """A node that sends nothing for so long after the recording's end has not answered."""
     progress: Callable[[Progress], None] | None = None
@@ -79,6 +96,9 @@ def check(options: BenchOptions) -> None:
     """
     endpoint(options.url, options.model)
     turn_detection(options.turn_detection)
+    for name, number in (("sessions", options.sessions), ("runs", options.runs), ("turns", options.turns)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{name} is {number}: at least 1 makes a run")
     if options.listen not in get_args(Listen):
         raise ConfigError(f"listen {options.listen!r} is neither {' nor '.join(get_args(Listen))}")
 

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voiceedge.audio.files import read_audio
 from voiceedge.audio.pcm import PCM
@@ -41,13 +42,16 @@ class Recording:
     """The user has spoken up to this sample: time zero of the turn."""
     expected_text: str | None = None
     """What was said, where a list states it."""
+    hesitates_s: float | None = None
+    """How long a pause was put into it (`bench/hesitation`); None for a recording as it is."""
 
 
 def load_recordings(paths: Iterable[Path]) -> list[Recording]:
     """Read recordings, folders (every wav, flac, mp3 and ogg in them, sorted) and lists.
 
     A list is a tab-separated file with a header that has `path` (relative to the list), and may have `id`,
-    `last_voiced_s` and `transcript`.
+    `last_voiced_s` and `transcript`; `segments` (of speech, in seconds: `0.5-1.5 2.1-3.0`) states the end of
+    speech as well.
 
     Raises:
         AudioUnreadable: a file is missing, cannot be decoded or holds no speech.
@@ -75,16 +79,20 @@ def last_voiced_sample(audio: PCM) -> int | None:
     Loud is the 90th percentile of the frames within 35 dB of the loudest (one click does not decide); the end
     of the frame counts. None when there is nothing but silence.
     """
-    frames = len(audio) // _FRAME_SAMPLES
-    if frames == 0:
-        return None
-    blocks = audio[: frames * _FRAME_SAMPLES].reshape(frames, _FRAME_SAMPLES).astype(np.float64)
-    levels = 10.0 * np.log10(np.mean(blocks**2, axis=1) + 1e-12)
-    if levels.max() < _SILENCE_DBFS:
+    levels = frame_levels(audio)
+    if levels.size == 0 or levels.max() < _SILENCE_DBFS:
         return None
     speech = levels[levels >= levels.max() - _VOICED_WITHIN_DB]  # a word in a minute of quiet is found as well
     threshold = np.percentile(speech, _LOUD_PERCENTILE) - _VOICED_WITHIN_DB
     return (int(np.flatnonzero(levels >= threshold)[-1]) + 1) * _FRAME_SAMPLES
+
+
+def frame_levels(audio: PCM) -> NDArray[np.float64]:
+    """Level of every whole 10 ms of `audio` at `WIRE_RATE_HZ`, in dBFS, shape [frames]."""
+    frames = len(audio) // _FRAME_SAMPLES
+    blocks = audio[: frames * _FRAME_SAMPLES].reshape(frames, _FRAME_SAMPLES).astype(np.float64)
+    levels: NDArray[np.float64] = 10.0 * np.log10(np.mean(blocks**2, axis=1) + 1e-12)
+    return levels
 
 
 def _load(path: Path) -> Iterator[Recording]:
@@ -107,11 +115,11 @@ def _listed(path: Path) -> Iterator[Recording]:
         raise AudioUnreadable(f"{path} is no list of recordings: its header needs a column named path")
     for line, row in enumerate(rows, start=2):
         file = path.parent / (row["path"] or "")
-        stated = row.get("last_voiced_s") or None
+        stated = row.get("last_voiced_s") or (row.get("segments") or "").rpartition("-")[2] or None
         try:
             last_voiced_s = None if stated is None else float(stated)
         except ValueError as error:
-            raise AudioUnreadable(f"{path}, line {line}: last_voiced_s is {stated!r}, not seconds") from error
+            raise AudioUnreadable(f"{path}, line {line}: speech ends at {stated!r}, not seconds") from error
         yield _read(file, row.get("id") or file.name, last_voiced_s, row.get("transcript") or None)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import get_args
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from voiceedge.bench.figures import Distribution
-from voiceedge.bench.report import LATE_APPEND_MS, BenchReport, Summary, TurnRow
+from voiceedge.bench.options import Doing, Progress
+from voiceedge.bench.report import LATE_APPEND_MS, BenchReport, Drafts, Summary, TurnRow
 
 _BAR_CELLS = 36
 _NAME_CELLS = 16
@@ -26,17 +29,39 @@ _INTERVAL = (
 
 
 def render(report: BenchReport) -> RenderableType:
-    """Transcripts, a row a turn, percentiles and the waterfall of the median turn."""
+    """Transcripts, a row a turn, percentiles and the waterfall of the median turn.
+
+    Of several runs or conversations only the turns that went wrong, and a row for each run and conversation.
+    """
     return Group(*_parts(report))
+
+
+def progress_line(progress: Progress) -> str:
+    """What happens now, in one line."""
+    if len(progress.all_doing) <= 1:
+        return f"{progress.turn}/{progress.turns} {progress.audio}: {progress.doing}"
+    counted = Counter(progress.all_doing)
+    doing = ", ".join(f"{counted[one]} {one}" for one in get_args(Doing) if counted[one])
+    return f"{progress.turn}/{progress.turns} of {len(progress.all_doing)} conversations: {doing}"
 
 
 def _parts(report: BenchReport) -> Iterator[RenderableType]:
     summary = report.summary
-    yield Rule("transcripts", align="left")
-    for number, row in enumerate(report.turns, start=1):
-        yield _transcript(number, row)
-    yield Rule("turns (ms)", align="left")
-    yield _turns(report.turns)
+    shown = report.turns
+    several = len(report.runs) > 1 or len(report.sessions) > 1
+    if several:  # hundreds of turns: only what went wrong is worth reading, the rest is in the JSON
+        shown = tuple(row for row in report.turns if row.problems or row.errors)
+    if shown:
+        yield Rule("turns that went wrong" if several else "transcripts", align="left")
+        for number, row in enumerate(shown, start=1):
+            yield _transcript(number, row)
+    if not several:
+        yield Rule("turns (ms)", align="left")
+        yield _turns(report.turns)
+    for name, groups in (("run", report.runs), ("conversation", report.sessions)):
+        if len(groups) > 1:
+            yield Rule(f"voice to voice of each {name} (ms)", align="left")
+            yield _groups(name, groups)
     yield Rule("voice to voice (ms)", align="left")
     yield _percentiles(summary)
     yield Text(_INTERVAL, style="dim")
@@ -56,6 +81,16 @@ def _transcript(number: int, row: TurnRow) -> Text:
     for error in row.errors:
         text.append(f"\n    error  {error}", style="red not bold")
     return text
+
+
+def _groups(name: str, groups: Mapping[int, Summary]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in (name, "n", "p50", "p95", "p99", "max", "failed"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for number, summary in groups.items():
+        table.add_row(str(number), *_figures(summary.client_v2v_ms), str(summary.failed), _found(summary))
+    return table
 
 
 def _turns(rows: tuple[TurnRow, ...]) -> Table:
@@ -83,7 +118,7 @@ def _turns(rows: tuple[TurnRow, ...]) -> Table:
 def _percentiles(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    for name in ("n", "p50", "p95", "max"):
+    for name in ("n", "p50", "p95", "p99", "max"):
         table.add_column(name, justify="right")
     named: tuple[tuple[str, Distribution], ...] = (
         ("client", summary.client_v2v_ms),
@@ -93,8 +128,20 @@ def _percentiles(summary: Summary) -> Table:
     )
     for name, times in named:
         if times.n:
-            table.add_row(name, str(times.n), _ms(times.p50), _ms(times.p95), _ms(times.max))
+            table.add_row(name, *_figures(times))
     return table
+
+
+def _figures(times: Distribution) -> tuple[str, ...]:
+    """The cells n, p50, p95, p99, max; a percentile among failed turns is endless."""
+    percentiles = (times.p50, times.p95, times.p99)
+    cells = ("∞" if value is None and times.failed else _ms(value) for value in percentiles)
+    return (str(times.n), *cells, _ms(times.max))
+
+
+def _found(summary: Summary) -> str:
+    found = [f"{count} x {name.replace('_', ' ')}" for name, count in summary.problems.items() if count]
+    return ", ".join(found)
 
 
 def _waterfall(turn: TurnRow, summary: Summary) -> Table:
@@ -118,10 +165,20 @@ def _waterfall(turn: TurnRow, summary: Summary) -> Table:
 
 
 def _judgement(report: BenchReport, summary: Summary) -> Iterator[RenderableType]:
-    yield Text(f"{summary.turns} turns, {summary.failed} failed (a failed turn is in no percentile)")
-    found = [f"{count} x {name.replace('_', ' ')}" for name, count in summary.problems.items() if count]
-    if found:
-        yield Text(", ".join(found), style="red")
+    yield Text(f"{summary.turns} turns, {summary.failed} failed (a failed turn counts as slower than all others)")
+    if found := _found(summary):
+        yield Text(found, style="red")
+    if summary.problems["talked_over"] or any(row.hesitates_ms is not None for row in report.turns):
+        share = 100.0 * summary.problems["talked_over"] / summary.turns
+        yield Text(f"answers audible before the user had finished: {share:.1f} % of the turns")
+    if summary.restarted:
+        unheard = sum(row.restarts > 0 and "talked_over" not in row.problems for row in report.turns)
+        yield Text(
+            f"speech taken for over and then heard to go on: {summary.restarted} turns, of which the user noticed "
+            f"nothing in {unheard}"
+        )
+    if summary.drafts:
+        yield _drafted(summary.drafts)
     if report.interrupted:
         yield Text(f"ended early: {report.interrupted}", style="red")
     about = report.environment
@@ -133,6 +190,14 @@ def _judgement(report: BenchReport, summary: Summary) -> Iterator[RenderableType
     lag_ms = summary.send_lag_ms.max or 0.0
     if lag_ms > LATE_APPEND_MS:
         yield Text(f"this client was too busy: an append was sent {lag_ms:.0f} ms late", style="yellow")
+
+
+def _drafted(drafts: Drafts) -> Text:
+    wasted = f"{drafts.wasted_ms:.0f} ms" if drafts.wasted_percent is None else f"{drafts.wasted_percent:.0f} %"
+    return Text(
+        f"drafted before the user had finished: {drafts.drafted_percent:.0f} % of {drafts.turns} turns; answer ready "
+        f"when the endpoint was decided: {drafts.ready_percent:.0f} %; engine time thrown away: {wasted}"
+    )
 
 
 def _segment_names(rows: tuple[TurnRow, ...]) -> list[str]:

@@ -1,114 +1,32 @@
-"""From the text that a model writes to clauses that a voice can speak.
+"""From the text that a model writes to clauses that a voice can speak, cut where a speaker would breathe.
 
-`Clauses` cuts a growing text where a speaker would breathe; `speakable` takes out what is only meant for
-the eye. A clause keeps both forms: `written` is the caption and the history, `spoken` goes to the voice.
+A clause has two forms: `written` is the caption and the history, `spoken` goes to the voice.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from voiceedge.conversation.breaks import LOOKAHEAD_CHARS, Break, Kind, breaks, within
+from voiceedge.conversation.speakable import FENCE, speakable
 
 FIRST_CLAUSE_CHARS = 14
 """A first clause shorter than this ("Well,") sounds clipped when it is spoken alone."""
+GROWTH = 2
+"""A clause is at most this many times as long as all that was said before it: what was said still plays while the
+clause is made. Speech is some 15 characters a second; the slowest pair of engines (Qwen2.5-0.5B and Kokoro, one
+thread each) makes a second of it in half a second, the fastest in a thirtieth."""
+SECOND_CLAUSE_CHARS = 40
+"""A clause may have this many in any case, or short answers ("Yes.") would be followed by scraps."""
 LATER_CLAUSE_CHARS = 120
 """Later sentences are kept whole up to here: whole sentences have the better melody."""
 LONGEST_CLAUSE_CHARS = 220
-"""A text without any punctuation is cut at a space after this many characters."""
+"""A text without any place to cut is cut at a space after this many characters."""
 LONGEST_CODE_CHARS = 20 * LONGEST_CLAUSE_CHARS
 """A code block is dropped whole, so it is not cut; one that is not closed by then is."""
-
-_ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "sr",
-        "jr",
-        "st",
-        "mt",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "a.m",
-        "p.m",
-        "u.s",
-        "u.k",
-        "no",
-        "nos",
-        "vol",
-        "fig",
-        "dept",
-        "approx",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "gen",
-        "col",
-        "sgt",
-        "capt",
-        "lt",
-        "rev",
-        "hon",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
-)
-_TITLES_ONLY = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "mt",
-        "vs",
-        "e.g",
-        "i.e",
-        "gen",
-        "col",
-        "sgt",
-        "capt",
-        "lt",
-        "rev",
-        "hon",
-        "fig",
-        "approx",
-    ]
-)
-"""Abbreviations that never end a sentence."""
-_BREAK = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n|[,;:—](?=\s)|\s–\s")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*$|\n$")
-_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}\.$")
-
-_FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_URL = re.compile(r"https?://(?:www\.)?([^\s/]+)\S*")
-_BULLET = re.compile(r"(?m)^\s*(?:[-*+•]|>|#{1,6})\s+")
-_NUMBERED = re.compile(r"(?m)^\s*(\d{1,3})[.)]\s+")
-_RULE = re.compile(r"(?m)^\s*(?:[-*_=|:]\s*){3,}$")
-_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\1")
-_STRAY = re.compile(r"[*`~#|<>\\{}\[\]]+|_{2,}|(?<![^\W_])_|_(?![^\W_])")
-_SPACE = re.compile(r"\s+")
-_SPACE_BEFORE_MARK = re.compile(r" +(?=[.,!?;:])")
-_UNSPEAKABLE = frozenset({"So", "Sk", "Cs", "Co", "Cn", "Cf", "Cc"})
-"""Unicode categories of emoji, modifiers, joiners and controls."""
+LONGEST_BEFORE_CHARS = 120
+"""Of a sentence that was begun: what is further back does not change how it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,98 +37,86 @@ class Clause:
     """As the model wrote it, white space included: the clauses of an answer add up to its text."""
     spoken: str
     """As the voice gets it; empty when nothing of it can be spoken."""
-
-
-def speakable(text: str) -> str:
-    """Take out markdown, links, code blocks and emoji; keep the words."""
-    text = _FENCE.sub(" ", text)
-    text = _LINK.sub(r"\1", text)
-    text = _URL.sub(r"\1", text)
-    text = _RULE.sub(" ", text)
-    text = _BULLET.sub("", text)
-    text = _NUMBERED.sub(r"\1, ", text)
-    text = _EMPHASIS.sub(r"\2", text)
-    text = _STRAY.sub(" ", text)
-    text = "".join(
-        " " if char.isspace() else char
-        for char in text
-        if char.isspace() or char == "°" or unicodedata.category(char) not in _UNSPEAKABLE
-    )
-    text = _SPACE_BEFORE_MARK.sub("", _SPACE.sub(" ", text)).strip()
-    return text if any(char.isalnum() for char in text) else ""
+    before: str = ""
+    """What of the same sentence was spoken already: the melody goes on from there."""
+    goes_on: bool = False
+    """The sentence is not over: the voice must not fall at the end."""
 
 
 class Clauses:
     """Cuts a growing text into clauses: the same ones, however the text is cut into pieces.
 
-    The first one is cut early, at a comma if there is one, because the listener waits for it; later ones are
-    whole sentences while they are not too long.
+    The first one is cut at the first place where a speaker could breathe, because the listener waits for it. Later
+    ones are whole sentences; a sentence that would take too long to make is cut at the best place in reach.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole_sentences: bool = False) -> None:
+        """With `whole_sentences`, every clause is one, however long the listener waits for it."""
+        self._whole_sentences = whole_sentences
+        self._longest = LONGEST_CODE_CHARS if whole_sentences else LONGEST_CLAUSE_CHARS
         self._pending = ""
-        self._count = 0
+        self._said_chars = 0
+        self._before = ""
 
     def push(self, text: str) -> list[Clause]:
         """Take more text; return the clauses that are complete."""
         self._pending += text
         clauses = []
-        while (end := self._next_end()) is not None:
-            clauses.append(self._take(end))
+        while (found := self._next_break()) is not None:
+            clauses.append(self._take(found))
         return clauses
 
     def flush(self) -> list[Clause]:
         """Return what is left when the text is over."""
-        return [self._take(len(self._pending))] if self._pending else []
+        return [self._take(Break(len(self._pending), Kind.SENTENCE))] if self._pending else []
 
-    def _take(self, end: int) -> Clause:
-        written, self._pending = self._pending[:end], self._pending[end:]
-        clause = Clause(written, speakable(written))
-        self._count += bool(clause.spoken)
+    def _take(self, at: Break) -> Clause:
+        written, self._pending = self._pending[: at.end], self._pending[at.end :]
+        goes_on = at.kind < Kind.SENTENCE
+        clause = Clause(written, speakable(written), self._before, goes_on)
+        self._said_chars += len(clause.spoken)
+        begun = f"{self._before} {clause.spoken}".strip()
+        if len(begun) > LONGEST_BEFORE_CHARS:
+            begun = clause.spoken
+        self._before = begun if goes_on and len(begun) <= LONGEST_BEFORE_CHARS else ""
         return clause
 
-    def _next_end(self) -> int | None:
-        blocks = [match.span() for match in _FENCE.finditer(self._pending)]
-        for match in _BREAK.finditer(self._pending, 0, LONGEST_CLAUSE_CHARS):
-            end = match.end()
-            if not _within(blocks, end) and self._breaks_at(end):
-                return end
-        if len(self._pending) <= LONGEST_CLAUSE_CHARS:
+    def _next_break(self) -> Break | None:
+        found = breaks(self._pending, self._longest)
+        if self._whole_sentences:
+            place = next((at for at in found if at.kind is Kind.SENTENCE), None)
+        elif self._said_chars == 0:
+            place = next((at for at in found if at.kind is Kind.SENTENCE or self._is_long(at)), None)
+        else:
+            place = self._within_reach(found)
+        return place or self._forced()
+
+    def _is_long(self, at: Break) -> bool:
+        return len(self._pending[: at.end].strip()) >= FIRST_CLAUSE_CHARS
+
+    def _within_reach(self, found: Iterator[Break]) -> Break | None:
+        """The end of the sentence, else the last good place that can be made in time, else the first one behind."""
+        reach = min(max(GROWTH * self._said_chars, SECOND_CLAUSE_CHARS), LATER_CLAUSE_CHARS)
+        best: Break | None = None
+        for at in found:
+            if at.end > reach:
+                return best or at
+            if at.kind is Kind.SENTENCE:
+                return at
+            if self._is_long(at):
+                best = max(best or at, at, key=lambda place: (place.end >= reach // 2, place.kind, place.end))
+        # all places in reach are known only when the text goes on far enough behind it
+        return best if len(self._pending) >= reach + LOOKAHEAD_CHARS else None
+
+    def _forced(self) -> Break | None:
+        """A cut where there is no place for one, once the text has become too long."""
+        if len(self._pending) <= self._longest:
             return None
-        space = self._pending.rfind(" ", 0, LONGEST_CLAUSE_CHARS)
-        end = space if space > 0 else LONGEST_CLAUSE_CHARS
-        if (block := _within(blocks, end)) is None:
-            return end
-        end = min(block[1], LONGEST_CODE_CHARS)
-        is_closed = self._pending.endswith("```", block[0] + 3, block[1])
-        return end if is_closed or end == LONGEST_CODE_CHARS else None
-
-    def _breaks_at(self, end: int) -> bool:
-        before = self._pending[:end]
-        if not speakable(before):
-            return False
-        if _SENTENCE_END.search(before):
-            return not _is_abbreviation(before, self._pending[end:]) and not _LIST_NUMBER.search(before)
-        enough = FIRST_CLAUSE_CHARS if self._count == 0 else LATER_CLAUSE_CHARS
-        return len(before.strip()) >= enough
-
-
-def _within(blocks: list[tuple[int, int]], end: int) -> tuple[int, int] | None:
-    """The code block that a cut at `end` would go through."""
-    return next((block for block in blocks if block[0] < end <= block[1]), None)
-
-
-def _is_abbreviation(before: str, after: str) -> bool:
-    """Whether the full stop that `before` ends with belongs to an abbreviation or an initial."""
-    if not before.endswith("."):
-        return False
-    word = before[:-1].rsplit(maxsplit=1)[-1].lstrip("(\"'“‘") if before[:-1].strip() else ""
-    if len(word) == 1 and word.isalpha() and word != "I":
-        return True
-    folded = word.lower()
-    if folded in _TITLES_ONLY:
-        return True
-    if folded not in _ABBREVIATIONS or after.startswith("\n"):
-        return False
-    # with nothing behind the space yet, it is not known whether the sentence goes on: wait
-    return not after[1:2].isupper()
+        space = self._pending.rfind(" ", 0, self._longest)
+        end = space if space > 0 else self._longest
+        if (block := within([match.span() for match in FENCE.finditer(self._pending)], end)) is not None:
+            end = min(block[1], LONGEST_CODE_CHARS)
+            is_closed = self._pending.endswith("```", block[0] + 3, block[1])
+            if not is_closed and end < LONGEST_CODE_CHARS:
+                return None
+        return Break(end, Kind.PHRASE)

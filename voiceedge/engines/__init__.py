@@ -196,6 +196,39 @@ Step = Prefilled | Piece | CallOpened | CallPiece | CallClosed | Finished
 """The tokens of Piece and CallPiece, in their order, are all that the answer consists of."""
 
 
+class Batch(Protocol):
+    """One run of a model that serves the next steps of several generators."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Whose runs it is."""
+        ...
+
+    def run(self) -> None:
+        """Run the model, once; `next` of each generator then finds its run done. After a failure each runs alone."""
+        ...
+
+
+class Row(Protocol):
+    """The run that a generator needs for its next step, where one run of the model can serve several.
+
+    A generator may have an attribute `row`; None where its next step needs no run, or one that cannot be shared. Whoever
+    merely iterates need not know of it.
+    """
+
+    @property
+    def model(self) -> object:
+        """Only rows of the same model can share a run."""
+        ...
+
+    def batch(self, others: Sequence[Any]) -> Batch | None:
+        """Reserve a run with as many of `others`, rows of the same model, as can go with it; None when none can.
+
+        Never blocks. What is reserved has to be run.
+        """
+        ...
+
+
 class LlmStream(Protocol):
     """One session's slot in the KV cache."""
 
@@ -203,10 +236,11 @@ class LlmStream(Protocol):
         """Tokens that `prompt` takes, with the header of the answer."""
         ...
 
-    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+    def warm(self, prompt: Prompt, *, unfinished: bool = False) -> Generator[Prefilled, None, None]:
         """Prefill what stands before the next thing that the user adds to this prompt.
 
         Instructions and tools are shared with all streams; a prompt with a conversation in it is nobody else's.
+        `unfinished`: the last message is still growing; its beginning is prefilled as well.
         """
         ...
 
@@ -255,10 +289,11 @@ class Tts(Protocol):
     voices: tuple[str, ...]
     """The first is the default."""
 
-    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
+    def speak(self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False) -> Iterator[PCM]:
         """Speak one clause at `sample_rate_hz`, without the silence that the model puts in front.
 
-        `speed` 1.0 is the voice's own pace, 0.25 to 1.5.
+        `speed` 1.0 is the voice's own pace, 0.25 to 1.5. `before` is what was said of the same sentence already;
+        `goes_on` says that the sentence does. Both are for the melody: neither is heard.
         """
         ...
 

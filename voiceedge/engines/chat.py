@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
@@ -12,8 +13,21 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from voiceedge.engines import Message, Prompt, Tool
+from voiceedge.engines.constraint import CALL_BEGIN, CALL_END
 from voiceedge.errors import EngineFailed
 
+_INSTRUCTIONS = """\n
+# Tools
+
+You can call these functions:
+{tools}
+
+When one of them is needed to do what the user asks, answer only with a call of it:
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>
+When none is needed, answer in words."""
+"""For models whose template knows no tools; behind the instructions, where it is part of every prompt's beginning."""
 _MARKER = re.compile("\ue000([0-9]+)\ue001")
 """Stands in the rendered template where a content belongs: private-use characters, which no template has."""
 
@@ -44,11 +58,16 @@ class ChatFormat:
         longest_first = sorted(self._markup, key=len, reverse=True)
         # "(?!)" matches nothing: a vocabulary without markup
         self._markup_pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        # `<tool_call>` is no special token, and the tokenizer takes it for one word wherever it stands
+        self._words_of_markup = re.compile(
+            "|".join(re.escape(word.content) for word in added.values() if not word.special) or "(?!)"
+        )
         # trim and lstrip as in transformers' chat templates, for which these were written
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _refuse
         environment.filters["tojson"] = _json
         self._template = environment.from_string(template)
+        self._knows_tools = CALL_BEGIN in template and "tools" in template
 
     def tokens(self, prompt: Prompt, *, header: bool = True) -> list[int]:
         """Token ids of `prompt`; with `header` also the beginning of the answer."""
@@ -62,14 +81,14 @@ class ChatFormat:
 
     def _parts(self, messages: tuple[Message, ...], prompt: Prompt, *, header: bool) -> Iterator[list[int]]:
         """Ids of the template's pieces and the contents in turn; the last piece is the template's."""
-        # a template may look at messages[0] without asking whether there is one
-        messages = messages or (Message("system", ""),)
-        contents: list[Message] = list(messages)
-        shown = [{"role": each.role, "content": f"\ue000{i}\ue001"} for i, each in enumerate(messages)]
-        tools = [_Tool(tool, contents) for tool in prompt.tools]
+        contents = _Contents()
+        tools = prompt.tools if self._knows_tools else ()
         try:
             text = self._template.render(
-                messages=shown, tools=tools or None, add_generation_prompt=header, **self._words
+                messages=self._shown(messages, prompt.tools, contents),
+                tools=[_Tool(tool, contents) for tool in tools] or None,
+                add_generation_prompt=header,
+                **self._words,
             )
         except TemplateError as error:
             raise EngineFailed(f"the chat template refused the prompt: {error}") from error
@@ -78,6 +97,20 @@ class ChatFormat:
         for marker, piece in zip(pieces[1::2], pieces[2::2], strict=True):
             yield self._content_tokens(contents[int(marker)])
             yield self._template_tokens(piece)
+
+    def _shown(
+        self, messages: tuple[Message, ...], tools: tuple[Tool, ...], contents: _Contents
+    ) -> list[dict[str, str]]:
+        """The chat as the template sees it: no more than roles and markers, and the markup of calls."""
+        shown = [{"role": message.role, "content": _shown_content(message, contents)} for message in messages]
+        if self._knows_tools:
+            # a template may look at messages[0] without asking whether there is one
+            return shown or [{"role": "system", "content": contents.add(Message("system", ""))}]
+        if not shown or (tools and shown[0]["role"] != "system"):
+            shown.insert(0, {"role": "system", "content": contents.add(Message("system", ""))})
+        if tools:
+            shown[0]["content"] += _INSTRUCTIONS.format(tools="\n".join(_Tool(tool, contents).marker for tool in tools))
+        return list(_as_user_text(shown))
 
     def _template_tokens(self, text: str) -> list[int]:
         tokens: list[int] = []
@@ -93,21 +126,60 @@ class ChatFormat:
         # the template closes the message itself
         while tokens and tokens[-1] in self._stop_tokens:
             tokens.pop()
-        return tokens or self._plain_tokens(message.text)
+        return tokens or self._content_text_tokens(message.text)
+
+    def _content_text_tokens(self, text: str) -> list[int]:
+        """Ids of `text` in which words of the vocabulary that stand for markup are spelled out."""
+        cuts = [0, *(found.start() + 1 for found in self._words_of_markup.finditer(text)), len(text)]
+        return [token for begin, end in pairwise(cuts) for token in self._plain_tokens(text[begin:end])]
 
     def _plain_tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids if text else []
         return tokens
 
 
+class _Contents(list[Message]):
+    """What clients and the model wrote, by the number in its marker."""
+
+    def add(self, content: Message) -> str:
+        """The marker that stands for `content`."""
+        self.append(content)
+        return f"\ue000{len(self) - 1}\ue001"
+
+
 class _Tool(dict[str, Any]):
     """A tool that is written as plain text: what clients send is content, not template."""
 
-    def __init__(self, tool: Tool, contents: list[Message]) -> None:
+    def __init__(self, tool: Tool, contents: _Contents) -> None:
         function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         super().__init__(type="function", function=function)
-        contents.append(Message("tool", json.dumps(self, ensure_ascii=False)))
-        self.marker = f"\ue000{len(contents) - 1}\ue001"
+        self.marker = contents.add(Message("tool", json.dumps(self, ensure_ascii=False)))
+
+
+def _shown_content(message: Message, contents: _Contents) -> str:
+    """Markers of a message's text and calls. The ids of what the model wrote hold its calls already."""
+    if message.tokens or not message.calls:
+        return contents.add(message)
+    lines = [contents.add(Message("assistant", message.text))] if message.text else []
+    for call in message.calls:
+        text = f'{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}'
+        lines += [CALL_BEGIN, contents.add(Message("assistant", text)), CALL_END]
+    return "\n".join(lines)
+
+
+def _as_user_text(shown: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """The chat for a template that knows no tools: what they returned is shown as something the user says."""
+    outputs: list[str] = []
+    for message in shown:
+        if message["role"] == "tool":
+            outputs.append(f"<tool_response>\n{message['content']}\n</tool_response>")
+            continue
+        if outputs:
+            yield {"role": "user", "content": "\n".join(outputs)}
+            outputs = []
+        yield message
+    if outputs:
+        yield {"role": "user", "content": "\n".join(outputs)}
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -40,49 +40,68 @@ def read_settings(folder: Path) -> DecoderSettings:
         raise ModelCorrupt(f"{path} cannot be read: {error}") from error
 
 
-class Lane:
-    """The graph bound to one slot's rows: past and present are the same memory, nothing is copied.
+class Lanes:
+    """The graph bound to the rows of neighbouring slots: past and present are the same memory, nothing is copied.
 
-    `session.run_with_iobinding` may run on different lanes at once; one lane is used by one thread at a time.
+    `session.run_with_iobinding` may run for different slots at once; a slot is run by one thread at a time.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, slab: KvSlab, slot: int, vocabulary: int) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, slab: KvSlab, slots: range, vocabulary: int) -> None:
         self._session = session
         self._slab = slab  # what is bound is bound by address: keep it alive
-        # own memory, bound once: the binding's own copies would include the whole cache
-        self._logits = np.zeros((1, vocabulary), np.float32)
+        self._shape = (len(slots), vocabulary)
         self._binding = session.io_binding()
         for layer, (keys, values) in enumerate(slab.layers):
-            self._bind_rows(f"key_{layer}", keys[slot : slot + 1])
-            self._bind_rows(f"value_{layer}", values[slot : slot + 1])
-        shape, address = self._logits.shape, self._logits.ctypes.data
-        self._binding.bind_output("logits", "cpu", 0, np.float32, shape, address)
+            self._bind_rows(f"key_{layer}", keys[slots.start : slots.stop])
+            self._bind_rows(f"value_{layer}", values[slots.start : slots.stop])
 
-    def run(self, tokens: list[int], past: int) -> NDArray[np.float32]:
-        """Put `tokens` into the cache behind `past` others.
+    def run(self, tokens: list[list[int]], pasts: list[int]) -> NDArray[np.float32]:
+        """Put the tokens of each slot into its cache behind so many others.
+
+        Args:
+            tokens: as many for every slot; one each unless there is only one slot (GroupQueryAttention's rule).
+            pasts: tokens that stand before them, by slot.
 
         Returns:
-            Logits of the token after the last, shape [vocabulary]; valid until the next run.
+            Logits of the token after the last, shape [slots, vocabulary]; the caller's own.
 
         Raises:
-            EngineFailed: onnxruntime raised; rows from `past` on are undefined.
+            EngineFailed: onnxruntime raised; rows behind `pasts` are undefined.
         """
-        total = past + len(tokens)
+        new = len(tokens[0])
         inputs: dict[str, NDArray[np.int32] | NDArray[np.int64]] = {
-            "input_ids": np.array([tokens], np.int64),
-            "seqlens_k": np.array([total - 1], np.int32),
-            "total_sequence_length": np.array(total, np.int32),
+            "input_ids": np.array(tokens, np.int64),
+            "seqlens_k": np.array([past + new - 1 for past in pasts], np.int32),
+            "total_sequence_length": np.array(max(pasts) + new, np.int32),
         }
-        for name, array in inputs.items():
-            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        # own memory, bound by address: the binding's own copies of the outputs would include the whole cache
+        logits = np.empty(self._shape, np.float32)
         try:
+            for name, array in inputs.items():
+                self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            self._binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise EngineFailed(f"the language model failed: {error}") from error
-        logits: NDArray[np.float32] = self._logits[0]
         return logits
 
     def _bind_rows(self, name: str, rows: NDArray[np.float32]) -> None:
         address = rows.ctypes.data
         self._binding.bind_input(f"past_{name}", "cpu", 0, np.float32, rows.shape, address)
         self._binding.bind_output(f"present_{name}", "cpu", 0, np.float32, rows.shape, address)
+
+
+class Lane:
+    """The graph bound to one slot."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, slab: KvSlab, slot: int, vocabulary: int) -> None:
+        self._lanes = Lanes(session, slab, range(slot, slot + 1), vocabulary)
+
+    def run(self, tokens: list[int], past: int) -> NDArray[np.float32]:
+        """Put `tokens` into the cache behind `past` others; logits of the token after the last, shape [vocabulary].
+
+        Raises:
+            EngineFailed: onnxruntime raised; rows from `past` on are undefined.
+        """
+        logits: NDArray[np.float32] = self._lanes.run([tokens], [past])[0]
+        return logits

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 
 def _byte_of_character() -> dict[str, int]:
@@ -16,6 +16,17 @@ def _byte_of_character() -> dict[str, int]:
 
 
 BYTE_OF_CHARACTER = _byte_of_character()
+
+
+def bytes_of(tokenizer: Tokenizer, added: Mapping[int, AddedToken], token: int) -> bytes:
+    """UTF-8 that `token` stands for: part of a character, or several; none for padding rows of the output layer.
+
+    `added` is `tokenizer.get_added_tokens_decoder()`, which is too slow to be asked for every token.
+    """
+    if token in added:
+        return added[token].content.encode()
+    word = tokenizer.id_to_token(token)
+    return b"" if word is None else bytes(BYTE_OF_CHARACTER[character] for character in word)
 
 
 class Detokeniser:
@@ -31,10 +42,14 @@ class Detokeniser:
         added = self._added.get(token)
         if added is not None:
             return "" if added.special else self._utf8.decode(b"", final=True) + added.content
-        word = self._tokenizer.id_to_token(token)
-        if word is None:  # padding rows of the output layer stand for no word
-            return ""
-        return self._utf8.decode(bytes(BYTE_OF_CHARACTER[character] for character in word))
+        return self._utf8.decode(bytes_of(self._tokenizer, self._added, token))
+
+    def peek(self, token: int) -> str:
+        """What `push` would give."""
+        state = self._utf8.getstate()
+        text = self.push(token)
+        self._utf8.setstate(state)
+        return text
 
     def flush(self) -> str:
         """What an unfinished character leaves: U+FFFD or nothing."""
@@ -60,7 +75,7 @@ class StopText:
             self.stopped = True
             self._held = ""
             return text[: min(found)]
-        held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        held = max((overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -70,7 +85,7 @@ class StopText:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that `stop` begins with."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

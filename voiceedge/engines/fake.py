@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, TypeVar
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,10 @@ import numpy as np
 from voiceedge.audio.pcm import PCM, level_dbfs
 from voiceedge.engines import (
     STAGES,
+    Call,
+    CallClosed,
+    CallOpened,
+    CallPiece,
     Engines,
     Finished,
     LlmStream,
@@ -32,16 +36,18 @@ from voiceedge.engines import (
     Step,
     Tool,
 )
+from voiceedge.engines.fake_calls import act
 from voiceedge.errors import ContextFull, Overloaded
 
 Sleep = Callable[[float], None]
 """Takes seconds. `time.sleep` unless a test passes its own."""
-Answer = str | Sequence[str] | Callable[[Prompt], str]
-"""What the LLM says: always the same, the next of a list at each answer (the last one stays), or computed."""
-Heard = str | Sequence[str] | Callable[[PCM], str]
+Said = str | Call | tuple[str | Call, ...]
+"""One answer: words, a call, or words and then calls."""
+Answer = Said | list[Said] | Callable[[Prompt], Said]
+"""What the LLM says: always the same, the next of a list at each answer (the last one stays), or computed. If it is not
+computed, and there are tools, `fake_calls.act` comes first."""
+Heard = str | list[str] | Callable[[PCM], str]
 """What speech-to-text hears, likewise."""
-
-Given = TypeVar("Given")
 
 PREFILL_CHUNK_TOKENS = 16
 TONE_HZ = 440.0
@@ -157,7 +163,7 @@ class FakeStt:
         """One segment with the set text."""
         del earlier
         self._fault.take(self._delay_s)
-        text = _choose(self._text, audio, self._utterances) if audio.size else ""
+        text = _heard(self._text, audio, self._utterances) if audio.size else ""
         yield Segment(text, mean_log_probability=-0.2, no_speech_probability=0.02, tokens=len(text.split()))
 
 
@@ -184,7 +190,7 @@ class FakeLlm:
         self.free_slots = slots
 
     def check_tools(self, tools: tuple[Tool, ...]) -> None:
-        """Any will do."""
+        """Any will do: nothing is compiled."""
 
     def open(self) -> LlmStream:
         """Take a slot, or raise `Overloaded`."""
@@ -205,10 +211,10 @@ class _FakeLlmStream:
     def count(self, prompt: Prompt) -> int:
         return len(_tokens(prompt))
 
-    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
-        """Prefill without the header of the answer."""
+    def warm(self, prompt: Prompt, *, unfinished: bool = False) -> Generator[Prefilled, None, None]:
+        """Prefill without the header of the answer; where it is unfinished, without its last word and end."""
         self._llm.fault.take(0.0)
-        yield from self._prefill(_tokens(prompt)[:-1])
+        yield from self._prefill(_tokens(prompt)[: -3 if unfinished else -1])
 
     def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
         tokens = _tokens(prompt)
@@ -216,28 +222,44 @@ class _FakeLlmStream:
         if room < 1:
             raise ContextFull(f"The prompt takes {len(tokens)} of {self._llm.context_tokens} tokens.")
         cached = len(tokens)
-        for step in self._prefill(tokens):
-            cached = step.cached
-            yield step
+        for chunk in self._prefill(tokens):
+            cached = chunk.cached
+            yield chunk
         self._llm.fault.take(self._llm.first_token_delay_s)
-        answer = _choose(self._llm.answer, prompt, self._llm.answers)
-        reason: Literal["stop", "length"] = "stop"
-        said, spoken = 0, ""
-        for word in re.findall(r"\s*\S+", answer):
-            if said == min(sampling.max_tokens, room):
-                reason = "length"
-                break
-            if said:
-                self._llm.fault.take(self._llm.token_delay_s)
-            said += 1
-            token = _token(word.strip())
-            self._cache.append(token)
-            text, stopped = _until_stop(spoken, word, sampling.stop)
-            spoken += text
-            yield Piece(token, text)
-            if stopped:
-                break
+        limit = min(sampling.max_tokens, room)
+        reason: Literal["stop", "length"] = "length"
+        said = 0
+        for step in self._steps(prompt, sampling.stop):
+            if isinstance(step, Piece | CallPiece):
+                if said == limit:
+                    break
+                if said:
+                    self._llm.fault.take(self._llm.token_delay_s)
+                said += 1
+                self._cache.append(step.token)
+            yield step
+        else:
+            reason = "stop"
         yield Finished(reason, prompt_tokens=len(tokens), cached_tokens=cached, completion_tokens=said)
+
+    def _steps(self, prompt: Prompt, stops: tuple[str, ...]) -> Iterator[Step]:
+        """The answer to `prompt`, however long it may be."""
+        said: Said | None = None
+        if prompt.tools and not callable(self._llm.answer):
+            said = act(prompt)
+        if said is None:
+            said = _said(self._llm.answer, prompt, self._llm.answers)
+        spoken = ""
+        for part in said if isinstance(said, tuple) else (said,):
+            if isinstance(part, Call):
+                yield from _call_steps(part)
+                continue
+            for word in re.findall(r"\s*\S+", part):
+                text, stopped = _until_stop(spoken, word, stops)
+                spoken += text
+                yield Piece(_token(word.strip()), text)
+                if stopped:
+                    return
 
     def close(self) -> None:
         if self._open:
@@ -278,9 +300,11 @@ class FakeTts:
         self._seconds_per_word = seconds_per_word
         self._fault = _Fault("tts", fail_at, sleep)
 
-    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
+    def speak(
+        self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False
+    ) -> Iterator[PCM]:
         """A tone in pieces of 0.1 s; nothing for text without a word."""
-        del voice
+        del voice, before, goes_on
         words = sum(any(map(str.isalnum, word)) for word in text.split())
         if words == 0:
             return
@@ -323,11 +347,30 @@ def fake_engines(
     )
 
 
-def _choose(choice: str | Sequence[str] | Callable[[Given], str], given: Given, turns: Iterator[int]) -> str:
+def _heard(choice: Heard, audio: PCM, turns: Iterator[int]) -> str:
     turn = next(turns)
     if callable(choice):
-        return choice(given)
+        return choice(audio)
     return choice if isinstance(choice, str) else choice[min(turn, len(choice) - 1)]
+
+
+def _said(choice: Answer, prompt: Prompt, turns: Iterator[int]) -> Said:
+    turn = next(turns)
+    if callable(choice):
+        return choice(prompt)
+    return choice[min(turn, len(choice) - 1)] if isinstance(choice, list) else choice
+
+
+def _call_steps(call: Call) -> Iterator[Step]:
+    """A call as a model streams it: markup, the name, the arguments in two pieces or more, markup."""
+    yield Piece(_token("<tool_call>"), "")
+    yield CallOpened(call.name)
+    size = max(1, min(8, len(call.arguments) // 2))
+    for begin in range(0, len(call.arguments), size):
+        text = call.arguments[begin : begin + size]
+        yield CallPiece(_token(text), text)
+    yield CallClosed()
+    yield Piece(_token("</tool_call>"), "")
 
 
 def _token(word: str) -> int:
@@ -348,7 +391,8 @@ def _tokens(prompt: Prompt) -> list[int]:
 
 
 def _message(message: Message) -> list[int]:
-    words = list(message.tokens) or [_token(word) for word in message.text.split()]
+    calls = (f"{call.name} {call.arguments}" for call in message.calls)
+    words = list(message.tokens) or [_token(word) for word in " ".join((message.text, *calls)).split()]
     return [_token(f"<{message.role}>"), *words, _token("<end>")]
 
 

@@ -16,11 +16,13 @@ from hibari.g2p import G2P
 from numpy.typing import NDArray
 
 from voiceedge.audio.pcm import PCM
-from voiceedge.engines.onnx_session import open_session
-from voiceedge.engines.spoken import phonemes_of, worth_hearing
+from voiceedge.engines.durations import FRAME_S, open_with_durations
+from voiceedge.engines.spoken import GOES_ON, JOINT_S, last_words, phonemes_of, worth_hearing
 from voiceedge.errors import ModelCorrupt, ModelMissing
 
 VOCABULARY = Path(hibari.__file__).parent / "assets" / "vocab.json"
+DURATIONS = "/encoder/Clip_output_0"
+"""Tensor of the graph that holds how long each phoneme is spoken."""
 PAD = 0
 """Stands at both ends of the tokens."""
 STYLE_SHAPE = (510, 1, 256)
@@ -51,15 +53,15 @@ class KokoroTts:
             raise ModelMissing(f"{model} has no voices")
         self.voices: tuple[str, ...] = tuple(voices)
         self._styles = {name: read_voice(path) for name, path in voices.items()}
-        self._session = open_session(model, threads)
+        self._session = open_with_durations(model, DURATIONS, threads)
         self._ids: dict[str, int] = json.loads(VOCABULARY.read_text(encoding="utf-8"))
         self._g2p = _g2p_by_accent(self.voices)
 
-    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
+    def speak(self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False) -> Iterator[PCM]:
         """Speak `text` at 24 kHz, a clause or a short sentence at a time; nothing comes of unpronounceable text.
 
         `speed` is 0.25 to 1.5. The silence that the model puts in front (0.3 to 0.4 s) is cut, the one behind
-        shortened.
+        shortened. `before` and `goes_on` are as in `HibariTts.speak`.
 
         Raises:
             ValueError: an unknown voice.
@@ -68,22 +70,36 @@ class KokoroTts:
             raise ValueError(f"no voice {voice!r}; there is {', '.join(self.voices)}")
         style = self._styles[voice]
         g2p = self._g2p[voice.startswith(BRITISH)]
-        for phonemes in phonemes_of(text, g2p, whole=WHOLE_PHONEMES, longest=LONGEST_PHONEMES):
-            ids = [self._ids[phoneme] for phoneme in phonemes if phoneme in self._ids]
-            if not ids:
+        begun = last_words(phonemes_of(before, g2p, whole=WHOLE_PHONEMES, longest=LONGEST_PHONEMES))
+        parts = list(phonemes_of(text, g2p, whole=WHOLE_PHONEMES, longest=LONGEST_PHONEMES))
+        for number, phonemes in enumerate(parts):
+            left = begun if number == 0 else ""
+            right = GOES_ON if goes_on and number == len(parts) - 1 else ""
+            if not self._tokens(phonemes):
                 continue
-            heard = worth_hearing(self._run(ids, style, speed), self.sample_rate_hz, phonemes, speed)
+            audio = self._audio(left, phonemes, right, style, speed)
+            heard = worth_hearing(audio, self.sample_rate_hz, phonemes, speed, is_begun=bool(left), goes_on=bool(right))
             if heard.size:
                 yield heard
 
-    def _run(self, ids: Sequence[int], style: NDArray[np.float32], speed: float) -> PCM:
+    def _audio(self, left: str, phonemes: str, right: str, style: NDArray[np.float32], speed: float) -> PCM:
+        """`phonemes` as they sound between `left` and `right`, with `JOINT_S` of those."""
+        tokens = self._tokens(left + phonemes + right)
         inputs = {
-            "tokens": np.asarray([[PAD, *ids, PAD]], np.int64),
-            "style": style[len(ids)],
+            "tokens": np.asarray([[PAD, *tokens, PAD]], np.int64),
+            "style": style[len(tokens)],
             "speed": np.asarray([speed], np.float32),
         }
-        audio = np.asarray(self._session.run(["audio"], inputs)[0], np.float32).reshape(-1)
-        return np.clip(audio, -1.0, 1.0)
+        spoken, durations = self._session.run(["audio", DURATIONS], inputs)
+        audio: PCM = np.clip(np.asarray(spoken, np.float32).reshape(-1), -1.0, 1.0)
+        ends = round(FRAME_S * self.sample_rate_hz) * np.cumsum(durations.reshape(-1)).astype(int)
+        joint = round(JOINT_S * self.sample_rate_hz)
+        start = int(ends[len(self._tokens(left.rstrip()))]) - joint if left else 0
+        stop = int(ends[len(self._tokens(left + phonemes))]) + joint if right else audio.size
+        return audio[start:stop]
+
+    def _tokens(self, phonemes: str) -> list[int]:
+        return [self._ids[phoneme] for phoneme in phonemes if phoneme in self._ids]
 
 
 def read_voice(path: Path) -> NDArray[np.float32]:

@@ -18,11 +18,14 @@ RETRY_AFTER_S = 5
 Rows = NDArray[np.float32]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """One session's rows. `tokens` always names exactly what the first len(tokens) rows hold."""
 
     index: int
+    rows: threading.Lock
+    """Held by whoever writes to the rows or changes `tokens`; the same one for all that have ever taken this index.
+    A batch of neighbours also writes behind the tokens of those that only stand between."""
     tokens: list[int] = field(default_factory=list)
 
 
@@ -32,7 +35,7 @@ class KvSlab:
     The pages of a slot become resident when it is first written to: untouched slots cost nothing. Slots stand
     side by side so that a run of neighbours is one batch to GroupQueryAttention.
 
-    `take`, `give_back` may be called from any thread; a slot's rows belong to whoever has taken it.
+    `take`, `give_back`, `hold` may be called from any thread; a slot's rows belong to whoever has taken it.
     """
 
     def __init__(self, *, layers: int, slots: int, kv_heads: int, capacity: int, head_dim: int) -> None:
@@ -44,7 +47,8 @@ class KvSlab:
         self.layers = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in range(layers)]
         """(keys, values) by layer."""
         self._lock = threading.Lock()
-        self._free = list(range(slots))
+        self._rows = [threading.Lock() for _ in range(slots)]
+        self._taken: dict[int, Slot] = {}
 
     def take(self) -> Slot:
         """A free slot, the lowest one: taken slots stay neighbours.
@@ -53,17 +57,37 @@ class KvSlab:
             Overloaded: every slot is taken.
         """
         with self._lock:
-            if not self._free:
+            if len(self._taken) == len(self._rows):
                 raise Overloaded("every slot of the language model is taken", retry_after_s=RETRY_AFTER_S)
-            index = min(self._free)
-            self._free.remove(index)
-        return Slot(index)
+            index = next(index for index in range(len(self._rows)) if index not in self._taken)
+            slot = self._taken[index] = Slot(index, self._rows[index])
+        return slot
 
     def give_back(self, slot: Slot) -> None:
-        """Free `slot`; what it holds is forgotten."""
-        slot.tokens.clear()
+        """Free `slot`; what it holds is forgotten. A batch may still be writing to the rows: the lock stays its own."""
         with self._lock:
-            self._free.append(slot.index)
+            del self._taken[slot.index]
+
+    def hold(self, index: int) -> int | None:
+        """Lock the rows of a slot, whoever has it, if that can be done at once; `release` gives them back.
+
+        Returns:
+            How many tokens stand in it, where a row behind them is free to be written to; else None, and nothing
+            is locked.
+        """
+        if not self._rows[index].acquire(blocking=False):
+            return None
+        with self._lock:
+            slot = self._taken.get(index)
+            tokens = len(slot.tokens) if slot is not None else 0
+        if tokens < self.capacity:
+            return tokens
+        self.release(index)
+        return None
+
+    def release(self, index: int) -> None:
+        """Give the rows of a slot back that `hold` has locked."""
+        self._rows[index].release()
 
     def copy_out(self, slot: Slot, tokens: int) -> list[tuple[Rows, Rows]]:
         """Copies of the first `tokens` rows: [kv heads, tokens, head dim], keys and values by layer."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from voiceedge.engines import Finished, Prefilled, Prompt, Sampling, Step, Tool
+from voiceedge.engines.batching import Batching, TokenRow
 from voiceedge.engines.chat import ChatFormat
+from voiceedge.engines.constraint import Grammars
 from voiceedge.engines.decoder import Lane, read_settings
 from voiceedge.engines.kv_slab import KvSlab, Prefix, PrefixCache, Slot, common_length
 from voiceedge.engines.onnx_session import open_session
@@ -30,7 +34,8 @@ class OnnxLlm:
 
     Streams may be used from different threads at the same time. Shared are the onnxruntime session, whose
     runs are thread-safe, the tokenizer, which is only read, and the lists of free slots and of shared
-    prefixes, which have a lock each, held for no engine call.
+    prefixes, which have a lock each, held for no engine call. The rows of a slot have a lock that is held during
+    a run: a batch of neighbours makes a stream that stands between them wait until it is over.
     """
 
     def __init__(self, folder: Path, *, slots: int, context_tokens: int = 2048, threads: int = 2) -> None:
@@ -69,10 +74,17 @@ class OnnxLlm:
             head_dim=settings.head_dim,
         )
         self.prefixes = PrefixCache(SHARED_PREFIXES)
+        self.batching = Batching(self.session, self.slab, settings.vocabulary)
+        self.grammars = Grammars(self.tokenizer, settings.vocabulary, self.stop_tokens)
         self._vocabulary = settings.vocabulary
 
     def check_tools(self, tools: tuple[Tool, ...]) -> None:
-        """Get ready for `tools`."""
+        """Get ready for `tools`: 2 ms a schema, and up to 0.5 s the first time in the life of the process.
+
+        Raises:
+            InvalidTool: a schema that answers cannot be held to; says which tool and why.
+        """
+        self.grammars.check(tools)
 
     def open(self) -> OnnxLlmStream:
         """Take a slot.
@@ -98,15 +110,19 @@ class OnnxLlmStream:
         """Tokens that `prompt` takes, with the header of the answer."""
         return len(self._llm.chat.tokens(prompt))
 
-    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+    def warm(self, prompt: Prompt, *, unfinished: bool = False) -> Generator[Prefilled, None, None]:
         """Prefill what stands before the first thing a user adds to `prompt`.
 
         Instructions and tools are shared with all streams; a prompt with a conversation in it is nobody else's.
 
+        Args:
+            prompt: the chat so far.
+            unfinished: the last message is still growing; what will stand when it is longer is prefilled as well.
+
         Raises:
             ContextFull: there would be no room for an answer.
         """
-        tokens = self._llm.chat.opening(prompt)
+        tokens = self._stable(prompt) if unfinished else self._llm.chat.opening(prompt)
         self._require_room(tokens)
         turn = self._begin_turn()
         if common_length(self._slot_of(turn).tokens, tokens) < len(tokens):  # else a conversation goes on behind it
@@ -120,7 +136,7 @@ class OnnxLlmStream:
             rows = self._llm.slab.copy_out(slot, len(tokens))
             self._llm.prefixes.add(Prefix(tuple(tokens), rows))
 
-    def generate(self, prompt: Prompt, sampling: Sampling) -> Generator[Step, None, None]:
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Answer:
         """Answer `prompt`: a Prefilled a chunk, a Piece a token, Finished.
 
         Where the end of the answer sets text free that was held back, it comes as the Piece of the end token;
@@ -130,6 +146,10 @@ class OnnxLlmStream:
             ContextFull: the prompt leaves no room for an answer.
             EngineFailed: onnxruntime raised, or the stream was closed meanwhile.
         """
+        return Answer(self, prompt, sampling)
+
+    def answer(self, prompt: Prompt, sampling: Sampling, answer: Answer) -> Generator[Step, None, None]:
+        """The steps of `answer`, which is told of each run that others could share."""
         tokens = self._llm.chat.tokens(prompt)
         self._require_room(tokens)
         turn = self._begin_turn()
@@ -140,7 +160,7 @@ class OnnxLlmStream:
             logits = self._run(turn, chunk)
             yield Prefilled(len(chunk), cached)
         assert logits is not None
-        written = yield from self._decode(turn, logits, prompt, sampling)
+        written = yield from self._decode(turn, logits, prompt, sampling, answer)
         yield Finished(written.reason, len(tokens), cached, written.tokens)
 
     def close(self) -> None:
@@ -151,14 +171,19 @@ class OnnxLlmStream:
             self._llm.slab.give_back(slot)
 
     def _decode(
-        self, turn: int, logits: NDArray[np.float32], prompt: Prompt, sampling: Sampling
+        self, turn: int, logits: NDArray[np.float32], prompt: Prompt, sampling: Sampling, answer: Answer
     ) -> Generator[Step, None, Writer]:
         room = self._llm.context_tokens - len(self._slot_of(turn).tokens)
-        writer = Writer(self._llm.tokenizer, self._llm.stop_tokens, prompt, sampling, limit=room)
+        llm = self._llm
+        writer = Writer(llm.tokenizer, llm.stop_tokens, prompt, sampling, limit=room, grammars=llm.grammars)
         while not writer.is_over:
-            yield from writer.write(logits)
+            steps = list(writer.write(logits))
+            if len(writer.pending) == 1:  # known before the step is handed out: so it can join others meanwhile
+                answer.next_run = TokenRow(self._llm.batching, self._slot_of(turn), writer.pending[0])
+            yield from steps
             if writer.pending:
-                logits = self._run(turn, writer.pending)
+                shared = answer.take_logits()
+                logits = self._run(turn, writer.pending) if shared is None else shared
         return writer
 
     def _begin_turn(self) -> int:
@@ -180,16 +205,27 @@ class OnnxLlmStream:
                 f"the context holds {limit}"
             )
 
+    def _stable(self, prompt: Prompt) -> list[int]:
+        """Token ids of `prompt` that stay when its last message goes on: all but the last of its words so far."""
+        *before, last = prompt.messages
+        longer = replace(prompt, messages=(*before, replace(last, text=f"{last.text} and")))
+        tokens = self._llm.chat.tokens(prompt, header=False)
+        stays = common_length(tokens, self._llm.chat.tokens(longer, header=False))
+        opening = self._llm.chat.opening(replace(prompt, messages=tuple(before)))
+        # the last word may still become another one, or be tokenised otherwise with more behind it
+        return tokens[: max(stays - 1, common_length(tokens, opening))]
+
     def _reuse(self, tokens: list[int]) -> int:
         """Rewind the slot to what it shares with `tokens`, or copy a shared prefix that reaches further."""
         slot = self._slot_of(self._turn)
-        own = common_length(slot.tokens, tokens)
-        prefix, shared = self._llm.prefixes.longest(tokens)
-        if prefix is not None and shared > own:
-            self._llm.slab.copy_in(slot, prefix, shared)
-            return shared
-        del slot.tokens[own:]
-        return own
+        with slot.rows:
+            own = common_length(slot.tokens, tokens)
+            prefix, shared = self._llm.prefixes.longest(tokens)
+            if prefix is not None and shared > own:
+                self._llm.slab.copy_in(slot, prefix, shared)
+                return shared
+            del slot.tokens[own:]
+            return own
 
     def _chunks(self, tokens: list[int], cached: int) -> list[list[int]]:
         begins = range(cached, len(tokens), CHUNK_TOKENS)
@@ -198,6 +234,35 @@ class OnnxLlmStream:
     def _run(self, turn: int, tokens: list[int]) -> NDArray[np.float32]:
         """Put `tokens` behind what the slot holds. They count as held only when the run has succeeded."""
         slot = self._slot_of(turn)
-        logits = self._lane.run(tokens, len(slot.tokens))
-        slot.tokens.extend(tokens)
+        with slot.rows:
+            logits = self._lane.run(tokens, len(slot.tokens))
+            slot.tokens.extend(tokens)
         return logits
+
+
+class Answer(Generator[Step, None, None]):
+    """An answer in the making. Iterating it runs the model; whoever iterates several may let them share runs."""
+
+    def __init__(self, stream: OnnxLlmStream, prompt: Prompt, sampling: Sampling) -> None:
+        self._steps = stream.answer(prompt, sampling, self)
+        self.next_run: TokenRow | None = None
+        """The run that comes next, if it is of one token."""
+
+    @property
+    def row(self) -> TokenRow | None:
+        """The run that the next step needs and others could share; None once it has run, and where there is none."""
+        return self.next_run if self.next_run is not None and self.next_run.logits is None else None
+
+    def take_logits(self) -> NDArray[np.float32] | None:
+        """What a batch has made of the next run, None when there was no batch; the run is then over."""
+        row, self.next_run = self.next_run, None
+        return None if row is None else row.logits
+
+    def send(self, value: None) -> Step:
+        """Run up to the next step."""
+        return self._steps.send(value)
+
+    def throw(self, *error: Any) -> Step:
+        """Raise inside, where the answer stands; how `close` ends it."""
+        self.next_run = None
+        return self._steps.throw(*error)

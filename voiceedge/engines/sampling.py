@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +22,20 @@ class Sampler:
         self._random = np.random.default_rng(sampling.seed)
         self._chosen: set[int] = set()
 
-    def choose(self, logits: NDArray[np.float32]) -> int:
-        """The next token by `logits`, shape [vocabulary], which are left as they are."""
+    def choose(self, logits: NDArray[np.float32], refused: Callable[[int], bool] | None = None) -> int:
+        """The next token by `logits`, shape [vocabulary], which are left as they are; none that is `refused`."""
         logits = self._penalised(logits)
-        token = int(logits.argmax()) if self._sampling.temperature <= 0 else self._draw(logits)
+        token = self._pick(logits)
+        if refused is not None and refused(token):
+            logits = logits.copy()
+            while refused(token):
+                logits[token] = -np.inf
+                token = self._pick(logits)
         self._chosen.add(token)
         return token
+
+    def _pick(self, logits: NDArray[np.float32]) -> int:
+        return int(logits.argmax()) if self._sampling.temperature <= 0 else self._draw(logits)
 
     def _penalised(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         penalty = self._sampling.repetition_penalty

@@ -6,6 +6,9 @@ knows that nothing follows by the silence that it finds behind the words; with a
 repeats itself. Silence always sounds the same, though: it is encoded once, when the model is loaded, and what it
 gave is put behind what every utterance gives.
 
+The encoder is CTranslate2's. So is the decoder of a model of which no graph was built; one with a graph decodes on
+onnxruntime (`whisper_graph`), which can check words that are known already instead of decoding them again.
+
 CTranslate2 starts OpenMP threads only for `threads` > 1. They spin while they wait (GOMP_SPINCOUNT and
 OMP_WAIT_POLICY=passive are read when the library is loaded, before this module could say anything), and one
 thread decodes faster than two anyway: leave it at one.
@@ -15,24 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, exp
+from math import exp
 from pathlib import Path
 
 import ctranslate2
+import msgspec
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from voiceedge.audio.pcm import PCM, first_audible, last_audible, level_dbfs
+from voiceedge.audio.pcm import PCM, first_audible, last_audible
 from voiceedge.engines import LISTENING_RATE_HZ, Segment
 from voiceedge.engines.mel import FRAMES_A_SECOND, HOP_SAMPLES, log_mel
 from voiceedge.engines.repeats import count_said, find_repeats
+from voiceedge.engines.whisper_decoding import CTranslate2Decoder, Decoder, Encoded, followed_by_silence
+from voiceedge.engines.whisper_graph import GraphDecoder, Words
+from voiceedge.engines.windows import WINDOW_S, pad, raised, windows
 from voiceedge.errors import ConfigError, ModelCorrupt, ModelMissing
 
-WINDOW_S = 30
-"""What the model's position embeddings can hold."""
-TAIL_S = 1.0
-"""Silence behind the audio, which tells the decoder that nothing follows."""
 SHORTEST_WINDOW_S = 5.0
 """What the encoder is given at least: in less it mishears."""
 SHORTEST_WINDOW_BRIEF_S = 8.0
@@ -44,11 +47,6 @@ SILENCE_S = 10.0
 and more than this changes nothing (docs/words.md)."""
 LOOPED_WINDOW_FACTOR = 2.0
 """When the decoder repeats itself all the same, it tries once more in a window so many times as long."""
-LONGEST_AUDIO_S = WINDOW_S - TAIL_S
-EARLIEST_CUT_S = 19.0
-"""Long audio is cut at the quietest place between here and `LONGEST_AUDIO_S`."""
-QUIET_S = 0.2
-"""Length of the place that is looked for: a short pause."""
 
 TOKENS_A_SECOND = 10.0
 """More than the fastest speaker needs (about 7); bounds what a loop can cost."""
@@ -56,17 +54,8 @@ TOKENS_TO_SPARE = 8
 MOST_TOKENS = 224
 """Half of the decoder's 448 positions, as openai/whisper's `sample_len`."""
 
-SECONDS_A_POSITION = 0.02
+SECONDS_A_PLACE = 0.02
 """The encoder halves the mel frames."""
-
-LEVEL_SAMPLES = LISTENING_RATE_HZ // 10
-"""Stretch over which the level of a voice is taken: a syllable."""
-FAINT_DBFS = -40.0
-"""Speech whose loudest syllable is below is raised, to `RAISED_TO_DBFS`: else what is quietest in it would pass for
-silence (`audio.pcm.AUDIBLE_DBFS`)."""
-RAISED_TO_DBFS = -20.0
-FAINTEST_DBFS = -80.0
-"""Below, 16 bits hold nothing that could be understood."""
 
 NO_SPEECH_ODDS = 2.0
 """Nothing was said when that is so many times as likely as the words are (mean token probability). One test in place of
@@ -91,13 +80,33 @@ class _Heard:
         return len(self.tokens) < self.decoded
 
 
+class _Settings(msgspec.Struct):
+    """The part of config.json that is needed."""
+
+    suppress_ids: tuple[int, ...]
+    suppress_ids_begin: tuple[int, ...]
+
+
 class Whisper:
     """The weights and the vocabulary; an utterance leaves nothing behind."""
 
-    def __init__(self, folder: Path, *, language: str = "en", threads: int = 1, compute_type: str = "int8") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        graph: Path | None = None,
+        language: str = "en",
+        threads: int = 1,
+        compute_type: str = "int8",
+    ) -> None:
         """Load a CTranslate2 model from `folder` (model.bin, config.json, tokenizer.json, vocabulary.*).
 
-        `language` only matters to a multilingual model. `compute_type` is CTranslate2's.
+        Args:
+            folder: the model.
+            graph: folder that modelstore/build made of its decoder; None decodes with CTranslate2.
+            language: only matters to a multilingual model.
+            threads: for a step of either library.
+            compute_type: CTranslate2's; of what it runs.
 
         Raises:
             ModelMissing: a file is missing.
@@ -121,80 +130,79 @@ class Whisper:
             raise ConfigError(f"the speech-to-text model in {folder} only knows English, not {language!r}")
         # without timestamps: two tokens less to decode, 7 to 12 ms
         self._start = [self._token(name, language) for name in start]
-        self._prompt = [*self._start, self._token("<|notimestamps|>", language)]
+        prompt = (*self._start, self._token("<|notimestamps|>", language))
         self._silence = self._encode(np.zeros(WINDOW_S * LISTENING_RATE_HZ, dtype=np.float32))
+        self._decoder: Decoder = CTranslate2Decoder(self._model, prompt, self._silence)
+        if graph is not None:
+            self._decoder = GraphDecoder(graph, _words(folder, self._vocabulary, prompt), self._silence, threads)
 
     def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
         """Transcribe an utterance of any length at 16 kHz, a segment a window of at most 30 s.
 
-        Greedy. Silence and noise give segments with empty text.
+        Greedy. Silence and noise give segments with empty text. `earlier` is what this engine made of a beginning of
+        `audio`: windows that were complete by then stay as they are, and the words of the last one are checked. That
+        saves time and changes no word, but for close calls that rounding decides; without a graph it saves only the
+        complete windows.
         """
-        del earlier
-        for window in _windows(audio):
-            yield self._segment(window)
+        for index, window in enumerate(windows(audio)):
+            if index + 1 < len(earlier):
+                yield earlier[index]
+            else:
+                yield self._segment(window, earlier[index].token_ids if index < len(earlier) else ())
 
-    def _segment(self, audio: PCM) -> Segment:
-        audio = _raised(audio)
+    def _segment(self, audio: PCM, known: Sequence[int]) -> Segment:
+        audio = raised(audio)
         first, last = first_audible(audio, LISTENING_RATE_HZ), last_audible(audio, LISTENING_RATE_HZ)
         if first is None or last is None:
             return Segment("", no_speech_probability=1.0)
         audible_s = (first / LISTENING_RATE_HZ, (last + 1) / LISTENING_RATE_HZ)
         brief = audible_s[1] - audible_s[0] <= BRIEF_S
-        window = _pad(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S)
-        heard = self._listen(audio, window, audible_s)
+        window = pad(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S)
+        heard = self._listen(audio, window, audible_s, known)
         if heard.looped:
-            heard = self._listen(audio, _pad(audio, LOOPED_WINDOW_FACTOR * window.size / LISTENING_RATE_HZ), audible_s)
+            longer = pad(audio, LOOPED_WINDOW_FACTOR * window.size / LISTENING_RATE_HZ)
+            heard = self._listen(audio, longer, audible_s, known)
         text = self._vocabulary.decode(list(heard.tokens)).strip()
+        tokens = heard.tokens
         if _is_nothing(text, heard):
-            text = ""
-        return Segment(text, heard.mean_log_probability, heard.no_speech_probability, heard.decoded)
+            text, tokens = "", ()
+        return Segment(text, heard.mean_log_probability, heard.no_speech_probability, heard.decoded, tokens)
 
-    def _listen(self, audio: PCM, window: PCM, audible_s: tuple[float, float]) -> _Heard:
+    def _listen(self, audio: PCM, window: PCM, audible_s: tuple[float, float], known: Sequence[int]) -> _Heard:
         """Encode and decode `window`, which begins with `audio`, and cut off what the decoder only repeats."""
         encoded = self._encode(window)
-        # silence has places in time as well: take what lies where the window ends
-        positions = round((audio.size / LISTENING_RATE_HZ + SILENCE_S) / SECONDS_A_POSITION)
-        encoded = np.concatenate([encoded, self._silence[:, encoded.shape[1] : positions]], axis=1)
-        features = ctranslate2.StorageView.from_array(encoded)
-        most_tokens = min(MOST_TOKENS, round(audio.size / LISTENING_RATE_HZ * TOKENS_A_SECOND) + TOKENS_TO_SPARE)
-        (result,) = self._model.generate(
-            features,
-            [self._prompt],
-            beam_size=1,
-            # CTranslate2 decodes half of `max_length` tokens, as openai/whisper does
-            max_length=2 * most_tokens,
-            return_scores=True,
-            return_no_speech_prob=True,
-        )
-        tokens = tuple(result.sequences_ids[0])
+        places = round((audio.size / LISTENING_RATE_HZ + SILENCE_S) / SECONDS_A_PLACE)
+        places = max(encoded.shape[1], min(places, self._silence.shape[1]))
+        most = min(MOST_TOKENS, round(audio.size / LISTENING_RATE_HZ * TOKENS_A_SECOND) + TOKENS_TO_SPARE)
+        decoded = self._decoder.decode(encoded, places, known, most)
+        tokens = decoded.tokens
         words = [self._word(token) for token in tokens]
-        if len(tokens) >= most_tokens or find_repeats(words) is not None:
-            starts_s, log_probabilities = self._places(features, tokens, window.size // HOP_SAMPLES)
+        if len(tokens) >= most or find_repeats(words) is not None:
+            starts_s, log_probabilities = self._places(encoded, places, tokens, window.size // HOP_SAMPLES)
             kept = count_said(words, starts_s, audible_s)
             if kept < len(tokens):
                 # a decoder that runs in circles is sure of every copy: only what is kept is judged
                 mean = float(np.mean(log_probabilities[:kept])) if kept else 0.0
-                return _Heard(tokens[:kept], len(tokens), mean, result.no_speech_prob)
-        # the score is the mean over the tokens of a sum that also counts the end token
-        mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        return _Heard(tokens, len(tokens), mean, result.no_speech_prob)
+                return _Heard(tokens[:kept], len(tokens), mean, decoded.no_speech_probability)
+        return _Heard(tokens, len(tokens), decoded.mean_log_probability, decoded.no_speech_probability)
 
-    def _encode(self, window: PCM) -> NDArray[np.float32]:
-        """What the encoder makes of a window, shape [1, positions, width]."""
+    def _encode(self, window: PCM) -> Encoded:
+        """What the encoder makes of a window."""
         mel = np.ascontiguousarray(log_mel(window)[None])
         return np.array(self._model.encode(ctranslate2.StorageView.from_array(mel)))
 
     def _places(
-        self, features: ctranslate2.StorageView, tokens: tuple[int, ...], frames: int
+        self, encoded: Encoded, places: int, tokens: tuple[int, ...], frames: int
     ) -> tuple[list[float], NDArray[np.float64]]:
         """Where each token begins, in seconds, and its log probability: one pass over all of them (10 to 15 ms).
 
         `frames` is the length of the window in mel frames: in the silence behind it nothing has a place.
         """
+        features = ctranslate2.StorageView.from_array(followed_by_silence(encoded, self._silence, places))
         (aligned,) = self._model.align(features, self._start, [list(tokens)], [frames])
         starts: dict[int, float] = {}
-        for token, position in aligned.alignments:
-            starts.setdefault(token, position * SECONDS_A_POSITION)
+        for token, place in aligned.alignments:
+            starts.setdefault(token, place * SECONDS_A_PLACE)
         end_s = frames / FRAMES_A_SECOND
         probabilities = np.asarray(aligned.text_token_probs[: len(tokens)], dtype=np.float64)
         return [starts.get(token, end_s) for token in range(len(tokens))], np.log(np.maximum(probabilities, 1e-10))
@@ -211,39 +219,18 @@ class Whisper:
         return int(token)
 
 
-def _pad(audio: PCM, shortest_s: float) -> PCM:
-    """`audio` followed by silence up to the length of its window."""
-    seconds = max(audio.size / LISTENING_RATE_HZ + TAIL_S, shortest_s)
-    # whole tenths of a second, so that memory is allocated in few different sizes
-    samples = min(ceil(seconds * 10) * LISTENING_RATE_HZ // 10, WINDOW_S * LISTENING_RATE_HZ)
-    padded = np.zeros(samples, dtype=np.float32)
-    padded[: audio.size] = audio
-    return padded
-
-
-def _raised(audio: PCM) -> PCM:
-    """`audio`, louder if it comes from a microphone that is turned down."""
-    stretches = audio[: audio.size // LEVEL_SAMPLES * LEVEL_SAMPLES].reshape(-1, LEVEL_SAMPLES)
-    if not stretches.size:
-        return audio
-    loudest_dbfs = level_dbfs(stretches[np.square(stretches).sum(axis=1).argmax()])
-    if not FAINTEST_DBFS < loudest_dbfs < FAINT_DBFS:
-        return audio
-    return audio * np.float32(10.0 ** ((RAISED_TO_DBFS - loudest_dbfs) / 20.0))
-
-
-def _windows(audio: PCM) -> Iterator[PCM]:
-    """Pieces of `audio` that a window can hold, cut where it is quietest."""
-    longest = round(LONGEST_AUDIO_S * LISTENING_RATE_HZ)
-    earliest = round(EARLIEST_CUT_S * LISTENING_RATE_HZ)
-    quiet = round(QUIET_S * LISTENING_RATE_HZ)
-    while audio.size > longest:
-        energy = np.cumsum(np.square(audio[earliest:longest], dtype=np.float64))
-        cut = earliest + int(np.argmin(energy[quiet:] - energy[:-quiet])) + quiet // 2
-        yield audio[:cut]
-        audio = audio[cut:]
-    if audio.size:
-        yield audio
+def _words(folder: Path, vocabulary: tokenizers.Tokenizer, prompt: tuple[int, ...]) -> Words:
+    """What config.json and the vocabulary say about the tokens."""
+    path = folder / "config.json"
+    try:
+        settings = msgspec.json.decode(path.read_bytes(), type=_Settings)
+    except msgspec.DecodeError as error:
+        raise ModelCorrupt(f"{path} cannot be read: {error}") from error
+    no_speech = vocabulary.token_to_id("<|nocaptions|>") or vocabulary.token_to_id("<|nospeech|>")
+    end = vocabulary.token_to_id("<|endoftext|>")
+    if no_speech is None or end is None:
+        raise ModelCorrupt(f"the vocabulary in {folder} is not Whisper's")
+    return Words(prompt, end, no_speech, settings.suppress_ids, settings.suppress_ids_begin)
 
 
 def _is_nothing(text: str, heard: _Heard) -> bool:

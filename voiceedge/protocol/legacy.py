@@ -70,7 +70,7 @@ def encode_legacy(event: ServerEvent) -> str | None:
     if "session" in message:
         if message["session"]["type"] == "transcription":
             message["type"] = f"transcription_{message['type']}"
-        message["session"] = _session_to_beta(message["session"])
+        message["session"] = session_to_beta(message["session"])
     if "item" in message:
         message["item"] = _item_to_beta(message["item"])
     if "response" in message:
@@ -78,18 +78,8 @@ def encode_legacy(event: ServerEvent) -> str | None:
     return msgspec.json.encode(message).decode()
 
 
-def _place(target: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Put a value at a path where nothing is yet; objects on the way are copied, for the caller owns them."""
-    for key in path[:-1]:
-        inner = target.get(key, {})
-        if not isinstance(inner, dict):
-            return
-        target[key] = dict(inner)
-        target = target[key]
-    target.setdefault(path[-1], value)
-
-
-def _session_to_beta(session: dict[str, Any]) -> dict[str, Any]:
+def session_to_beta(session: dict[str, Any]) -> dict[str, Any]:
+    """Flatten an echoed session object to what the beta called it."""
     audio = session.get("audio", {})
     heard = audio.get("input", {})
     flat = {key: value for key, value in session.items() if key not in {"audio", "type"}}
@@ -102,6 +92,17 @@ def _session_to_beta(session: dict[str, Any]) -> dict[str, Any]:
         flat["speed"] = audio["output"]["speed"]
     _output_to_beta(flat, audio)
     return flat
+
+
+def _place(target: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Put a value at a path where nothing is yet; objects on the way are copied, for the caller owns them."""
+    for key in path[:-1]:
+        inner = target.get(key, {})
+        if not isinstance(inner, dict):
+            return
+        target[key] = dict(inner)
+        target = target[key]
+    target.setdefault(path[-1], value)
 
 
 def _response_to_beta(response: dict[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,17 @@ from voiceedge.errors import InvalidRequest
 from voiceedge.protocol.items import Item, ItemReference, parse_item
 from voiceedge.protocol.legacy import session_from_beta
 from voiceedge.protocol.normalise import clamped_speed, common, without_nulls
-from voiceedge.protocol.session_config import SessionConfig
+from voiceedge.protocol.session_config import SessionConfig, require_tool
 from voiceedge.protocol.session_object import (
     AudioFormat,
     CustomVoice,
     FunctionTool,
     Modalities,
     Modality,
+    NamedTool,
     ToolChoice,
 )
-from voiceedge.protocol.validation import converted, require_shallow
+from voiceedge.protocol.validation import converted, require_functions, require_shallow
 
 MAX_METADATA_KEYS = 16
 MAX_METADATA_KEY_CHARACTERS = 64
@@ -90,6 +91,7 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
         InvalidRequest: a parameter that cannot be honoured.
     """
     require_shallow(params, "response")
+    require_functions((params or {}).get("tools"), "response")
     tidy = without_nulls(common(session_from_beta(params or {})))
     audio = tidy.get("audio")
     if isinstance(audio, dict):
@@ -100,6 +102,7 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
     voice = session.voice_requested if output_asked.voice is UNSET else output_asked.voice
     voice_name = voice.id if isinstance(voice, CustomVoice) else voice
     modalities = asked.output_modalities
+    tools = session.tools if asked.tools is UNSET else asked.tools
     return ResponseConfig(
         instructions=asked.instructions,
         output_modality=session.output_modality if modalities is UNSET else modalities[0],
@@ -107,8 +110,8 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
         voice_requested=voice_name,
         output_format=session.output_format if output_asked.format is UNSET else output_asked.format,
         speed=session.speed if output_asked.speed is UNSET else output_asked.speed,
-        tools=session.tools if asked.tools is UNSET else asked.tools,
-        tool_choice=session.tool_choice if asked.tool_choice is UNSET else asked.tool_choice,
+        tools=tools,
+        tool_choice=_tool_choice(session, asked.tool_choice, tools),
         parallel_tool_calls=session.parallel_tool_calls
         if asked.parallel_tool_calls is UNSET
         else asked.parallel_tool_calls,
@@ -118,6 +121,20 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
         input=None if asked.input is None else _input(asked.input),
         metadata=_metadata(asked.metadata),
     )
+
+
+def _tool_choice(session: SessionConfig, asked: ToolChoice | UnsetType, tools: tuple[FunctionTool, ...]) -> ToolChoice:
+    """What was asked for; the session's choice, where this response has the tools for it."""
+    if asked is not UNSET:
+        require_tool(asked, tools, "response")
+        if asked == "required" and not tools:
+            param = "response.tool_choice"
+            raise InvalidRequest(f"Invalid '{param}': there are no tools to call.", param=param)
+        return asked
+    choice = session.tool_choice
+    if isinstance(choice, NamedTool):
+        return choice if choice.name in {tool.name for tool in tools} else "auto"
+    return "auto" if choice == "required" and not tools else choice
 
 
 def _max_output_tokens(session: SessionConfig, asked: int | str | UnsetType) -> int | None:

@@ -22,6 +22,7 @@ from voiceedge.protocol.session_object import (
     FunctionTool,
     InputAudio,
     Modality,
+    NamedTool,
     OutputAudio,
     SemanticVad,
     ServerVad,
@@ -29,7 +30,7 @@ from voiceedge.protocol.session_object import (
     ToolChoice,
     TranscriptionRequest,
 )
-from voiceedge.protocol.validation import converted, require_shallow
+from voiceedge.protocol.validation import converted, require_functions, require_shallow
 
 Kind = Literal["realtime", "transcription"]
 
@@ -251,13 +252,27 @@ def merge(current: SessionConfig, update: dict[str, Any], *, voice_fixed: bool =
         raise InvalidRequest(
             f"Invalid 'session.type': this is a session of type '{current.kind}'.", param="session.type"
         )
+    require_functions(update.get("tools"), "session")
     patch = normalised(session_from_beta(update))
     if voice_fixed and isinstance(patch.get("audio"), dict) and isinstance(patch["audio"].get("output"), dict):
         patch["audio"]["output"].pop("voice", None)
     before = msgspec.to_builtins(current.wire)
     after = merged(before, patch, default_transcription=current.names.transcription)
     wire = converted(after, SessionObject, "session")
+    if "tool_choice" in patch:
+        require_tool(wire.tool_choice, wire.tools, "session")
     return SessionConfig(wire=wire, names=current.names, silence_stated=_silence_stated(current, wire, patch))
+
+
+def require_tool(choice: ToolChoice, tools: tuple[FunctionTool, ...], root: str) -> None:
+    """Refuse the choice of a function that is not there.
+
+    Raises:
+        InvalidRequest: `choice` names none of `tools`.
+    """
+    if isinstance(choice, NamedTool) and choice.name not in {tool.name for tool in tools}:
+        param = f"{root}.tool_choice"
+        raise InvalidRequest(f"Invalid '{param}': there is no function '{choice.name}'.", param=param)
 
 
 def _silence_stated(current: SessionConfig, wire: SessionObject, patch: dict[str, Any]) -> bool:

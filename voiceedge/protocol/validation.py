@@ -47,6 +47,21 @@ def converted(value: Any, kind: type[T], root: str) -> T:
         raise invalid(error, root) from error
 
 
+def require_functions(tools: Any, root: str) -> None:
+    """Refuse tools that the node would have to run itself, as those of an MCP server: nothing here ever calls them.
+
+    Raises:
+        InvalidRequest: one of `tools` is not of type "function".
+    """
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if kind is not None and kind != "function":
+            param = f"{root}.tools[{index}].type"
+            raise InvalidRequest(
+                f"Invalid '{param}': only tools of type 'function', which the client runs, are served.", param=param
+            )
+
+
 def require_shallow(value: Any, root: str) -> None:
     """Refuse JSON that decoded, but could exhaust the stack of whatever encodes it again from a deeper call.
 

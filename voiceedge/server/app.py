@@ -14,7 +14,10 @@ from starlette.staticfiles import StaticFiles
 
 from voiceedge import __version__
 from voiceedge.server.admission import Admission
-from voiceedge.server.socket import Sockets, refusal
+from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.mint import Mint
+from voiceedge.server.refusals import refusal
+from voiceedge.server.socket import Sockets
 from voiceedge.session.node import Node
 
 WEB = Path(str(files("voiceedge") / "web"))
@@ -28,6 +31,7 @@ PAGE_HEADERS = {
 }
 """Of the page and its modules: they load nothing from elsewhere, and no other site may frame a microphone."""
 WEBRTC = "WebRTC is not served here: connect a WebSocket to /v1/realtime (in the browser, choose that transport)."
+NO_UPGRADE = "This is a WebSocket's address: connect with a Realtime client."
 
 
 class PageFiles(StaticFiles):
@@ -40,8 +44,9 @@ class PageFiles(StaticFiles):
         return response
 
 
-def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
+def build_app(node: Node, sockets: Sockets, admission: Admission, client_secrets: ClientSecrets) -> Starlette:
     """Wire the routes of a node whose engines are loaded and warm."""
+    mint = Mint(node, client_secrets)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -60,6 +65,9 @@ def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
     async def calls(_: Request) -> Response:
         return refusal(501, "webrtc_not_supported", WEBRTC)
 
+    async def no_upgrade(_: Request) -> Response:
+        return refusal(426, "upgrade_required", NO_UPGRADE, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
     async def page(_: Request) -> Response:
         return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
 
@@ -69,7 +77,12 @@ def build_app(node: Node, sockets: Sockets, admission: Admission) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/v1/models", models),
+            Route("/v1/realtime/client_secrets", mint.client_secrets, methods=["POST"]),
+            Route("/v1/realtime/sessions", mint.beta_session, methods=["POST"]),
+            Route("/v1/realtime/transcription_sessions", mint.beta_transcription_session, methods=["POST"]),
             Route("/v1/realtime/calls", calls, methods=["POST"]),
+            Route("/v1/realtime", calls, methods=["POST"]),  # the beta's way to WebRTC
+            Route("/v1/realtime", no_upgrade),
             WebSocketRoute("/v1/realtime", sockets.serve),
             Mount("/web", PageFiles(directory=WEB)),
         ]

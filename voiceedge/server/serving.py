@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+import ssl
 import sys
 from types import FrameType
 
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 
 from voiceedge.errors import ConfigError
 from voiceedge.server.admission import Admission
+from voiceedge.server.handshake import HandshakeProtocol
 from voiceedge.server.socket import Sockets
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,13 @@ def bind(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn, but the first signal drains and the second one stops at once."""
 
-    def __init__(self, app: Starlette, sockets: Sockets, admission: Admission) -> None:
+    def __init__(
+        self, app: Starlette, sockets: Sockets, admission: Admission, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",  # reads no further than the session has taken: the client's socket waits
+                ws=HandshakeProtocol,  # reads no further than the session has taken: the client's socket waits
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # 131 us a frame to save 1 % of PCM
                 backlog=BACKLOG,
@@ -68,6 +72,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
+                ssl_context_factory=None if tls is None else lambda _, __: tls,
             )
         )
         self._sockets = sockets

@@ -7,15 +7,17 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, suppress
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from voiceedge.errors import Overloaded
-from voiceedge.protocol import ids
+from voiceedge.errors import CallerError, InvalidRequest, Overloaded
 from voiceedge.protocol.legacy import encode_legacy
 from voiceedge.protocol.server_events import ServerEvent, encode
-from voiceedge.protocol.session_config import default_session
+from voiceedge.protocol.session_config import SessionConfig
 from voiceedge.server.admission import Admission
+from voiceedge.server.auth import identify
+from voiceedge.server.client_secrets import ClientSecrets, Unauthorised
+from voiceedge.server.opening import opening_config
+from voiceedge.server.refusals import bad_request, overloaded, unauthorised
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
 from voiceedge.session.session import Session
@@ -37,24 +39,29 @@ GOODBYE_S = 3.0
 class Sockets:
     """Serves the WebSockets of one node, and ends them when the node stops."""
 
-    def __init__(self, node: Node, admission: Admission) -> None:
+    def __init__(self, node: Node, admission: Admission, client_secrets: ClientSecrets) -> None:
         self._node = node
         self._admission = admission
+        self._client_secrets = client_secrets
         self._open: dict[WebSocket, Session] = {}
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection from handshake to close."""
-        if (refusal := _unserved(socket)) is not None:
-            await socket.send_denial_response(refusal)
-            return
         with ExitStack() as place:
             try:
+                config = self._open_for(socket)
                 place.enter_context(self._admission.session())
+            except Unauthorised as error:
+                await socket.send_denial_response(unauthorised(error))
+                return
+            except CallerError as error:
+                await socket.send_denial_response(bad_request(error))
+                return
             except Overloaded as error:
-                await socket.send_denial_response(_overloaded(error))
+                await socket.send_denial_response(overloaded(error))
                 return
             await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in _offered(socket) else None)
-            await self._converse(socket)
+            await self._converse(socket, config)
 
     async def drain(self, patience_s: float) -> None:
         """Close every socket with 1001 once its running answer has come to its end, but wait no longer than that."""
@@ -62,17 +69,30 @@ class Sockets:
             for socket, session in self._open.items():
                 goodbyes.create_task(_say_goodbye(socket, session, patience_s), name="goodbye")
 
-    async def _converse(self, socket: WebSocket) -> None:
-        outbox = Outbox()
-        transcribes = socket.query_params.get("intent") == "transcription"
-        config = default_session(
-            session_id=ids.session_id(),
-            names=self._node.names,
+    def _open_for(self, socket: WebSocket) -> SessionConfig:
+        """Decide what the session begins with, or refuse the handshake.
+
+        Raises:
+            CallerError: the URL or the client secret asks for what is not served (400).
+            Unauthorised: the client secret is not good (401).
+        """
+        if "call_id" in socket.query_params:
+            raise InvalidRequest(
+                "Calls over WebRTC or SIP are not served here: omit call_id.",
+                code="unsupported_parameter",
+                param="call_id",
+            )
+        identity = identify(socket.headers, _offered(socket), self._client_secrets)
+        return opening_config(
+            self._node,
+            identity.session,
             expires_at=epoch_s() + SESSION_S,
             model=socket.query_params.get("model"),
-            kind="transcription" if transcribes else "realtime",
-            instructions="" if transcribes else self._node.instructions,
+            transcribes=socket.query_params.get("intent") == "transcription",
         )
+
+    async def _converse(self, socket: WebSocket, config: SessionConfig) -> None:
+        outbox = Outbox()
         log.info("session %s opened", config.id)
         code, reason = NORMAL, ""
         try:
@@ -154,20 +174,3 @@ def _offered(socket: WebSocket) -> list[str]:
     """The client's subprotocols. One of them may hold a key: only `realtime` is ever named in the answer."""
     offered: list[str] = socket.scope.get("subprotocols", [])
     return offered
-
-
-def _unserved(socket: WebSocket) -> JSONResponse | None:
-    if "call_id" in socket.query_params:
-        return refusal(400, "unsupported_parameter", "Calls over WebRTC or SIP are not served here: omit call_id.")
-    return None
-
-
-def _overloaded(error: Overloaded) -> JSONResponse:
-    return refusal(503, str(error.wire_code), str(error), {"Retry-After": str(error.retry_after_s)})
-
-
-def refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A refusal in the shape of OpenAI's HTTP errors."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    body = {"error": {"type": kind, "code": code, "message": message, "param": None}}
-    return JSONResponse(body, status, headers)

@@ -24,7 +24,8 @@ AHEAD_PARTS = 64
 class Ahead:
     """The parts of one answer: made in a task of their own, taken by whoever iterates, once."""
 
-    def __init__(self, parts: AsyncGenerator[Part, None], rate_hz: int, spawn: Spawn) -> None:
+    def __init__(self, parts: AsyncGenerator[Part, None], rate_hz: int, spawn: Spawn, *, bounded: bool = True) -> None:
+        self._bounded = bounded
         self._parts = parts
         self._rate_hz = rate_hz
         self._made: deque[Part] = deque()
@@ -82,7 +83,7 @@ class Ahead:
             self._changed.set()
 
     async def _wait_for_room(self) -> None:
-        while self._sound_s >= AHEAD_S or len(self._made) >= AHEAD_PARTS:
+        while self._bounded and (self._sound_s >= AHEAD_S or len(self._made) >= AHEAD_PARTS):
             self._room.clear()
             await self._room.wait()
 

@@ -30,6 +30,7 @@ from voiceedge.session.prompting import (
     prompt_of,
     sampling_of,
 )
+from voiceedge.session.question import Question
 from voiceedge.session.transcribing import Spawn
 from voiceedge.session.turn import Turn, Utterance
 from voiceedge.trace import TurnTrace
@@ -44,6 +45,7 @@ IDLE_S = 10.0
 class _Request:
     config: ResponseConfig
     utterance: Utterance | None
+    question: Question | None
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ class Answering:
         self._spoken_item_id: str | None = None
         self._warming: asyncio.Task[None] | None = None
         self._turns = 0
-        self._wasted_s = 0.0
+        self._wasted: list[TurnTrace] = []  # drafts that were dropped since the last answer
 
     def open(self, config: SessionConfig) -> None:
         """Take a slot of the LLM.
@@ -120,7 +122,12 @@ class Answering:
     @property
     def is_audible(self) -> bool:
         """Whether the listener still has audio to hear."""
-        return self._playout.remaining_s > 0
+        return self.unplayed_s > 0
+
+    @property
+    def unplayed_s(self) -> float:
+        """Seconds of audio that the listener still has to hear."""
+        return self._playout.remaining_s
 
     @property
     def has_spoken(self) -> bool:
@@ -136,7 +143,7 @@ class Answering:
         """Answer by these settings; their instructions and tools are prefilled while nobody waits for an answer."""
         self._config = config
         opening = prompt_of(config.instructions, config.tools)
-        if self._turn is None and opening != self._opening:
+        if self._turn is None and opening != self._opening and not self._node.plain:
             self._opening = opening
             self._warm(opening)
 
@@ -147,9 +154,9 @@ class Answering:
         self._unheard = [known for known in self._unheard if known.told is not None and not known.told.done()]
         self._unheard.append(utterance)
 
-    def prepare(self, config: ResponseConfig, utterance: Utterance | None) -> None:
-        """Say what the next answer answers."""
-        self._next = _Request(config, utterance)
+    def prepare(self, config: ResponseConfig, utterance: Utterance | None, question: Question | None = None) -> None:
+        """Say what the next answer answers; `question` stands in the place of the conversation."""
+        self._next = _Request(config, utterance, question)
 
     def draft(self, config: ResponseConfig, utterance: Utterance, words: str) -> None:
         """Make the answer to what the user has said so far, behind a gate; does nothing while another one is made."""
@@ -160,16 +167,22 @@ class Answering:
         prompt = self._prompt(config, [*self._history.lines(), Line("user", words)])
         self._draft = _Draft(turn, prompt, self._make(turn, prompt))
 
+    def foresee(self, words: str) -> None:
+        """The user's turn begins like this: prefill it in idle time."""
+        if self._turn is None and self._draft is None and self._config is not None:
+            config = self._config
+            lines = [*self._history.lines(), Line("user", words)]
+            self._warm(prompt_of(config.instructions, config.tools, lines), unfinished=True)
+
     def drop_draft(self) -> None:
-        """The user goes on: nobody will hear the draft."""
+        """Nobody will hear the draft."""
         draft, self._draft = self._draft, None
         if draft is not None:
             draft.parts.abandon()
-            self.wasted(draft.turn.trace)
 
-    def wasted(self, trace: TurnTrace) -> None:
-        """What engines did for this trace was for nothing."""
-        self._wasted_s += trace.work_s
+    def waste(self, trace: TurnTrace) -> None:
+        """What engines did, and still do, for this trace is for nothing."""
+        self._wasted.append(trace)
 
     # ── one answer ────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,13 +193,12 @@ class Answering:
         self._turns += 1
         draft, self._draft = self._draft, None
         if draft is not None and (draft.turn.utterance is not request.utterance or draft.turn.config != request.config):
-            self._draft = draft
-            self.drop_draft()
+            draft.parts.abandon()
             draft = None
         turn = draft.turn if draft is not None else self._new_turn(request.config, request.utterance)
         turn.is_heard = True
         self._turn, self._parts = turn, draft.parts if draft is not None else None
-        turn.task = self._spawn(self._run(turn, draft, self._turns), f"turn {self._turns}")
+        turn.task = self._spawn(self._run(turn, draft, request.question, self._turns), f"turn {self._turns}")
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
         """Cut the running answer off: nothing of it reaches the socket after what this puts into the outbox."""
@@ -225,7 +237,7 @@ class Answering:
         speech = Speech(config.voice, config.speed) if config.output_modality == "audio" else None
         sampling = sampling_of(node, config)
         parts = make(node, self._seat, prompt, sampling, speech, trace=turn.trace, deadline=turn.deadline)
-        return Ahead(parts, node.engines.tts.sample_rate_hz, self._spawn)
+        return Ahead(parts, node.engines.tts.sample_rate_hz, self._spawn, bounded=not node.plain)
 
     def _take_turn(self) -> Turn | None:
         turn, self._turn = self._turn, None
@@ -246,9 +258,9 @@ class Answering:
         except LookupError:
             log.debug("item %s was deleted before it was heard out", item_id)
 
-    async def _run(self, turn: Turn, draft: _Draft | None, number: int) -> None:
+    async def _run(self, turn: Turn, draft: _Draft | None, question: Question | None, number: int) -> None:
         try:
-            outcome = await self._answer(turn, draft)
+            outcome = await self._answer(turn, draft, question)
         except VoiceEdgeError as error:
             outcome = failed(error)
         except Exception:
@@ -261,14 +273,15 @@ class Answering:
         self._on_end()
         self._make_room()
 
-    async def _answer(self, turn: Turn, draft: _Draft | None) -> Outcome | None:
+    async def _answer(self, turn: Turn, draft: _Draft | None, question: Question | None) -> Outcome | None:
         """Answer what was said; None when there were no words in it."""
         if not await self._words_known(turn):
             return None
         self._begin(turn)
         self._forget(sampling_of(self._node, turn.config).max_tokens)
+        history = self._history if question is None else await question.history()
         while True:
-            prompt = self._prompt(turn.config, self._history.lines())
+            prompt = self._prompt(turn.config, history.lines())
             if self._parts is None or draft is None or draft.prompt != prompt:
                 self._stop_making()
                 turn.trace.begin_anew()
@@ -278,7 +291,7 @@ class Answering:
             try:
                 return await self._deliver(turn, self._parts)
             except ContextFull:  # what lines cost is an estimate, and some texts cost more
-                if not forget_half(self._history):
+                if not forget_half(history):
                     raise
                 draft = None
 
@@ -324,7 +337,8 @@ class Answering:
             self._history.update(self._final(turn, turn.message, outcome))
         for call in turn.calls:
             self._history.update(call)
-        turn.trace.facts["wasted_ms"], self._wasted_s = round(self._wasted_s * 1000), 0.0
+        wasted, self._wasted = self._wasted, []
+        turn.trace.facts["wasted_ms"] = round(sum(trace.work_s for trace in wasted) * 1000)
         turn.trace.facts["work_ms"] = round(turn.trace.work_s * 1000)
         self._outbox.put(lambda: self._report(turn, number, outcome))
 
@@ -355,22 +369,24 @@ class Answering:
     def _make_room(self) -> None:
         """Forget old turns while nobody waits, rather than when the next answer is due."""
         assert self._config is not None
-        if self._turn is None and self._forget(2 * self._node.sampling.max_tokens):
+        if self._turn is None and self._forget(2 * self._node.sampling.max_tokens) and not self._node.plain:
             self._warm(prompt_of(self._config.instructions, self._config.tools, self._history.lines()))
 
-    def _warm(self, prompt: Prompt) -> None:
+    def _warm(self, prompt: Prompt, *, unfinished: bool = False) -> None:
         self.drop_draft()
         if self._warming is not None:
             self._warming.cancel()
-        self._warming = self._spawn(self._prefill(prompt), "warm")
+        self._warming = self._spawn(self._prefill(prompt, unfinished=unfinished), "warm")
 
-    async def _prefill(self, prompt: Prompt) -> None:
+    async def _prefill(self, prompt: Prompt, *, unfinished: bool) -> None:
         seat, clock = self._seat, self._node.clock
         assert seat is not None
-        steps = self._node.compute.stream(lambda: seat.stream.warm(prompt), deadline=lambda: clock() + IDLE_S)
+        steps = self._node.compute.stream(
+            lambda: seat.stream.warm(prompt, unfinished=unfinished), deadline=lambda: clock() + IDLE_S
+        )
         try:
             async with seat.free, aclosing(steps) as run:
                 async for _ in run:
                     pass
         except VoiceEdgeError as error:
-            log.warning("The instructions could not be prefilled: %s", error)
+            log.warning("The prompt could not be prefilled: %s", error)

@@ -1,4 +1,7 @@
-"""When the user's turn begins and ends: the sound decides, the end-of-turn model helps, and silence is watched."""
+"""When the user's turn begins, pauses and ends.
+
+The endpoint decides, the end-of-turn model and the words are its witnesses, and a client that falls silent is noticed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,16 @@ import logging
 from collections.abc import Callable
 
 from voiceedge.audio.pcm import PCM
-from voiceedge.conversation.endpoint import Decision, Ended, Endpoint, Paused, Started
+from voiceedge.conversation.endpoint import (
+    Acknowledged,
+    Decision,
+    Ended,
+    Endpoint,
+    Paused,
+    Resumed,
+    Started,
+    Undecided,
+)
 from voiceedge.errors import VoiceEdgeError
 from voiceedge.session.hear import Hearing
 from voiceedge.session.node import Node
@@ -30,17 +42,21 @@ class Listening:
         spawn: Spawn,
         *,
         on_started: Callable[[Started], None],
+        on_paused: Callable[[Paused], None],
+        on_resumed: Callable[[], None],
         on_ended: Callable[[Ended], None],
     ) -> None:
         self._node = node
         self._hearing = hearing
         self._spawn = spawn
         self._on_started = on_started
+        self._on_paused = on_paused
+        self._on_resumed = on_resumed
         self._on_ended = on_ended
         self._guard: asyncio.TimerHandle | None = None
 
     async def hear(self, data: bytes, *, agent_audible: bool) -> None:
-        """Take wire audio; `on_started` and `on_ended` are called where it decides something.
+        """Take wire audio; the callbacks are called where it decides something.
 
         Raises:
             NodeError: voice activity failed; see `Hearing.listen`.
@@ -55,10 +71,18 @@ class Listening:
     def drop(self) -> bool:
         """Forget the turn that is being heard; whether there was one."""
         endpoint = self._hearing.endpoint
-        if endpoint is None or not endpoint.is_speaking:
+        if endpoint is None or not endpoint.is_hearing:
             return False
+        was_speaking = endpoint.is_speaking
         endpoint.reset()
-        return True
+        self._on_resumed()
+        return was_speaking
+
+    def read(self, pause: int, words: str) -> None:
+        """Take what was said up to a pause; the turn may end at once."""
+        endpoint = self._hearing.endpoint
+        for decision in endpoint.read(pause, words) if endpoint is not None else ():
+            self._decided(decision)
 
     def stop_watching(self) -> None:
         """Do not end the turn because nothing more comes."""
@@ -71,30 +95,34 @@ class Listening:
             case Started():
                 self._on_started(decision)
             case Paused():
+                self._on_paused(decision)
+            case Undecided():
                 endpoint = self._hearing.endpoint
                 assert endpoint is not None
-                audio = self._hearing.ring.read(endpoint.turn_start, decision.end)
+                audio = self._hearing.ring.read(decision.start, decision.end)
                 self._spawn(self._judge(endpoint, decision, audio), "end of turn")
+            case Resumed() | Acknowledged():
+                self._on_resumed()
             case Ended():
                 self._on_ended(decision)
 
-    async def _judge(self, endpoint: Endpoint, paused: Paused, audio: PCM) -> None:
+    async def _judge(self, endpoint: Endpoint, undecided: Undecided, audio: PCM) -> None:
         """Ask the end-of-turn model about a pause; without its answer the turn ends by silence alone."""
         try:
             probability = await self._node.compute.run(
-                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(paused.end)
+                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(undecided.end)
             )
         except VoiceEdgeError as error:
             log.warning("The end-of-turn model failed; silence alone decides. %s", error)
             return
         if endpoint is self._hearing.endpoint:  # else the client has changed how turns are detected
-            for decision in endpoint.judge(paused.pause, probability):
+            for decision in endpoint.judge(undecided.pause, probability):
                 self._decided(decision)
 
     def _watch_for_silence(self) -> None:
         self.stop_watching()
         endpoint = self._hearing.endpoint
-        if endpoint is not None and endpoint.is_speaking:
+        if endpoint is not None and endpoint.is_hearing:
             loop = asyncio.get_running_loop()
             self._guard = loop.call_later(SILENT_CLIENT_S, self._audio_stopped)
 

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
+from voiceedge.audio.joint import Joints
 from voiceedge.audio.pcm import PCM
 from voiceedge.conversation.text import Clause, Clauses
 from voiceedge.engines import (
@@ -71,8 +72,8 @@ async def make(
         NodeError: an engine failed, or the prompt does not fit.
     """
     steps = node.compute.stream(lambda: seat.stream.generate(prompt, sampling), deadline=deadline, trace=trace)
-    clauses = Clauses()
-    async with seat.free, aclosing(steps) as run:
+    clauses, joints = Clauses(whole_sentences=node.plain), Joints(node.engines.tts.sample_rate_hz)
+    async with node.turn(), seat.free, aclosing(steps) as run:
         async for step in run:
             if isinstance(step, Prefilled):
                 _count(trace, step)
@@ -84,9 +85,12 @@ async def make(
                 assert speech is not None
                 trace.mark("llm_first_clause")
                 yield clause
-                async with aclosing(_speak(node, clause, speech, trace, deadline)) as sounds:
-                    async for sound in sounds:
-                        yield sound
+                async with aclosing(_speak(node, clause, speech, trace, deadline)) as parts:
+                    async for audio in parts:
+                        yield Sound(joints.push(audio))
+                joints.next_clause(goes_on=clause.goes_on)
+            if isinstance(step, CallOpened | Finished) and (rest := joints.flush()).size:
+                yield Sound(rest)
             if not isinstance(step, Piece):
                 yield step
 
@@ -103,14 +107,21 @@ def _complete(clauses: Clauses, step: Step) -> list[Clause]:
 
 async def _speak(
     node: Node, clause: Clause, speech: Speech, trace: TurnTrace, deadline: Callable[[], float]
-) -> AsyncGenerator[Sound, None]:
+) -> AsyncGenerator[PCM, None]:
     if not clause.spoken:
         return
-    speak = partial(node.engines.tts.speak, clause.spoken, speech.voice, speech.speed)
+    speak = partial(
+        node.engines.tts.speak,
+        clause.spoken,
+        speech.voice,
+        speech.speed,
+        before=clause.before,
+        goes_on=clause.goes_on,
+    )
     async with aclosing(node.compute.stream(speak, deadline=deadline, trace=trace)) as parts:
         async for audio in parts:
             trace.mark("tts_first_audio")
-            yield Sound(audio)
+            yield audio
 
 
 def _count(trace: TurnTrace, step: Prefilled) -> None:

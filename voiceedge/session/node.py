@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from voiceedge.config import Config
 from voiceedge.engines import Engines, Sampling
@@ -14,6 +16,10 @@ from voiceedge.trace import Clock, now
 
 TurnSink = Callable[[str, TurnTraced], None]
 """Takes (session id, trace) of every turn that is over."""
+
+
+SPARE_SLOTS = 2
+"""Slots of the LLM beside one for each session: for responses outside of the conversations, and to warm up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,19 @@ class Node:
     sampling: Sampling
     """For answers whose client asks for nothing else; `max_tokens` bounds every answer."""
     report: TurnSink
+    draft_after_ms: int | None = None
+    """Silence after which an answer is drafted; None: no drafts."""
+    plain: bool = False
+    """The pipeline as it is commonly built, to compare with."""
+    turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Lets one session after another through, where the node is plain."""
+    spare_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SPARE_SLOTS))
+    """Slots of the LLM that are no session's."""
     clock: Clock = now
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The stretch of a turn in which no other session may use the engines, where the node is plain."""
+        return self.turnstile if self.plain else nullcontext()
 
 
 def make_node(config: Config, engines: Engines, workers: int, report: TurnSink) -> Node:
@@ -50,4 +68,6 @@ def make_node(config: Config, engines: Engines, workers: int, report: TurnSink) 
             max_tokens=config.max_answer_tokens,
         ),
         report=report,
+        draft_after_ms=None if config.plain else config.draft_after_ms or None,
+        plain=config.plain,
     )

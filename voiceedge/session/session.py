@@ -11,9 +11,9 @@ import logging
 from collections.abc import AsyncIterable, Coroutine
 from typing import Any
 
-from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started
+from voiceedge.conversation.endpoint import Ended, Paused, Started
 from voiceedge.conversation.events import Action, Event
-from voiceedge.conversation.history import DuplicateItem, History, UnknownItem
+from voiceedge.conversation.history import History
 from voiceedge.conversation.state import Conversation, IllegalEvent
 from voiceedge.errors import InvalidRequest, InvalidTool, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
@@ -35,17 +35,22 @@ from voiceedge.protocol.client_events import (
     decode_client_event,
     event_id_of,
 )
-from voiceedge.protocol.items import parse_item
-from voiceedge.protocol.response_config import response_config
-from voiceedge.protocol.session_config import SessionConfig, TurnDetection, merge
+from voiceedge.protocol.response_config import ResponseConfig, response_config
+from voiceedge.protocol.session_config import SessionConfig, merge
 from voiceedge.protocol.session_object import FunctionTool
 from voiceedge.session.answering import Answering
+from voiceedge.session.asides import Asides
+from voiceedge.session.drafting import Drafting
+from voiceedge.session.editing import Editing
+from voiceedge.session.following import Following
 from voiceedge.session.hear import Hearing, milliseconds
-from voiceedge.session.items import audio_in, from_wire, to_wire
+from voiceedge.session.idle import Idle
 from voiceedge.session.listening import Listening
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
+from voiceedge.session.patience import endpoint_settings
 from voiceedge.session.prompting import tools_of
+from voiceedge.session.question import Question
 from voiceedge.session.transcribing import Transcribing
 from voiceedge.trace import TurnTrace
 
@@ -53,8 +58,8 @@ log = logging.getLogger(__name__)
 
 MIN_COMMIT_MS = 100
 """Least audio of a manual commit (OpenAI's rule)."""
-PATIENCE = {2_000: 0.7, 4_000: 1.0, 8_000: 1.5}
-"""Factor on the wait by semantic_vad's longest wait, which stands for its eagerness high, medium, low."""
+SILENCE = "The user has been silent for a while. Find out in one short sentence whether they are still there."
+"""Instructions for the answer to `idle_timeout_ms`; to a model that reads, silence is nothing at all."""
 
 
 class Session:
@@ -69,9 +74,15 @@ class Session:
         self._tasks: asyncio.TaskGroup | None = None
         self._children: set[asyncio.Task[None]] = set()
         self._hearing = Hearing(node.engines.vad, node.compute, config.input_format.type, node.clock)
-        self._hearing.set_endpoint(_endpoint_settings(config.turn_detection))
+        self._hearing.set_endpoint(endpoint_settings(config.turn_detection, node))
         self._listening = Listening(
-            node, self._hearing, self._spawn, on_started=self._speech_started, on_ended=self._speech_stopped
+            node,
+            self._hearing,
+            self._spawn,
+            on_started=self._speech_started,
+            on_paused=self._speech_paused,
+            on_resumed=self._speech_resumed,
+            on_ended=self._speech_stopped,
         )
         self._transcribing = Transcribing(node, self._history, outbox, self._spawn)
         self._answering = Answering(
@@ -83,6 +94,11 @@ class Session:
             on_end=self._turn_ended,
             wants_trace=wants_trace,
         )
+        self._drafting = Drafting(node, self._transcribing, self._answering, self._spawn, on_words=self._listening.read)
+        self._following = Following(node, self._hearing, self._spawn, on_words=self._words_are_certain)
+        self._asides = Asides(node, outbox, self._spawn)
+        self._editing = Editing(self._history, outbox, self._transcribing, self._answering, node.clock)
+        self._idle = Idle(lambda: self._hearing.ring.end, self._stayed_silent)
         self._speech_id = ids.item_id()
         self._buffer_begin = 0  # first sample that the next manual commit takes
 
@@ -106,12 +122,14 @@ class Session:
             self._answering.close()
 
     async def finish(self) -> None:
-        """Let the running answer come to its end and go out (a node that drains)."""
+        """Let the running responses come to their end and go out (a node that drains)."""
         await self._answering.wait()
+        await self._asides.wait()
         await self._outbox.flushed()
 
     def _hang_up(self) -> None:
         self._listening.stop_watching()
+        self._idle.stop()
         self._answering.abandon()
         for child in self._children:
             child.cancel()
@@ -149,15 +167,13 @@ class Session:
             case ClearAudio():
                 self._clear()
             case CreateItem():
-                self._create_item(event)
+                self._editing.create(event, self.config)
             case RetrieveItem():
-                self._outbox.put(out.ItemRetrieved(item=to_wire(self._find(event.item_id, "retrieve"))))
+                self._editing.retrieve(event)
             case TruncateItem():
-                self._truncate(event)
+                self._editing.truncate(event)
             case DeleteItem():
-                self._find(event.item_id, "delete")
-                self._history.delete(event.item_id)
-                self._outbox.put(out.ItemDeleted(item_id=event.item_id))
+                self._editing.delete(event)
             case CreateResponse():
                 await self._respond(event)
             case CancelResponse():
@@ -173,7 +189,10 @@ class Session:
         if after.input_format != before.input_format:
             self._hearing.set_format(after.input_format.type)
         if after.turn_detection != before.turn_detection:
-            self._hearing.set_endpoint(_endpoint_settings(after.turn_detection))
+            self._idle.stop()
+            self._drafting.drop()
+            self._following.end()
+            self._hearing.set_endpoint(endpoint_settings(after.turn_detection, self._node))
             if after.turn_detection is None:
                 self._receive_if_legal(Event.SPEECH_DROPPED)
         self._outbox.put(out.SessionUpdated(session=after.echo()))
@@ -198,9 +217,11 @@ class Session:
 
     async def _append(self, event: AppendAudio) -> None:
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
-        await self._listening.hear(audio_of(event), agent_audible=self._answering.is_audible)
+        audible = self._answering.is_audible or self._asides.is_audible
+        await self._listening.hear(audio_of(event), agent_audible=audible)
 
     def _speech_started(self, started: Started) -> None:
+        self._idle.stop()
         self._speech_id = ids.item_id()
         detection = self.config.turn_detection
         interrupts = detection is not None and detection.interrupt_response
@@ -208,14 +229,42 @@ class Session:
         if interrupts:
             self._answering.silence()
         self._happened(Event.SPEECH_STARTED if interrupts else Event.SPOKE_OVER)
+        self._following.begin(started.start)
+
+    def _words_are_certain(self, delta: str, said: str) -> None:
+        """The user still speaks; so much of it will not change."""
+        if self._shows_words:
+            self._outbox.put(out.TranscriptionDelta(item_id=self._speech_id, delta=delta))
+        if self._answers_by_itself():
+            self._answering.foresee(said)
+
+    def _speech_paused(self, paused: Paused) -> None:
+        """The user has stopped, perhaps for good: until that is decided, what would be needed then is made."""
+        trace = TurnTrace(self._answering.next_number, self._hearing.moment(paused.end), self._node.clock)
+        audio = self._hearing.ring.read(paused.start, paused.end)
+        config = response_config(self.config, None) if self._answers_by_itself() else None
+        utterance = self._transcribing.hear(self._speech_id, audio, trace)
+        utterance.earlier = self._following.segments
+        self._drafting.begin(paused.pause, utterance, config)
+
+    def _speech_resumed(self) -> None:
+        self._drafting.drop()
 
     def _speech_stopped(self, ended: Ended) -> None:
         self._outbox.put(out.SpeechStopped(audio_end_ms=milliseconds(ended.end), item_id=self._speech_id))
         self._buffer_begin = ended.end
-        trace = TurnTrace(self._answering.next_number, self._hearing.moment(ended.last_voiced), self._node.clock)
-        trace.mark("wait_over", self._hearing.moment(ended.wait_over))
-        trace.mark("endpoint")
-        utterance = self._transcribing.hear(self._speech_id, self._hearing.ring.read(ended.start, ended.end), trace)
+        zero = self._hearing.moment(ended.last_voiced)
+        audio = self._hearing.ring.read(ended.start, ended.end)
+        followed, utterance = self._following.end(), self._drafting.take()
+        if utterance is None:
+            trace = TurnTrace(self._answering.next_number, zero, self._node.clock)
+            utterance = self._transcribing.hear(self._speech_id, audio, trace)
+            utterance.earlier = followed.segments if followed is not None else ()
+        if followed is not None:
+            utterance.shown = followed.agreement
+        utterance.item_id, utterance.audio, utterance.trace.zero = self._speech_id, audio, zero
+        utterance.trace.mark("wait_over", self._hearing.moment(ended.wait_over))
+        utterance.trace.mark("endpoint")
         self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=False)
         self._answering.heard(utterance)
         if self._answers_by_itself():
@@ -242,63 +291,24 @@ class Session:
                 f"but buffer only has {milliseconds(end - begin)}ms of audio.",
                 code="input_audio_buffer_commit_empty",
             )
+        self._idle.stop()
         was_speaking = self._listening.drop()
         self._buffer_begin = end
         trace = TurnTrace(self._answering.next_number, self._hearing.moment(end), self._node.clock)
         item_id = self._speech_id if was_speaking else ids.item_id()
         utterance = self._transcribing.hear(item_id, self._hearing.ring.read(begin, end), trace)
+        if (followed := self._following.end()) is not None:
+            utterance.shown = followed.agreement
         self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=True)
         self._answering.heard(utterance)
         self._receive_if_legal(Event.TURN_KEPT)
 
     def _clear(self) -> None:
         self._buffer_begin = self._hearing.ring.end
+        self._following.end()
         if self._listening.drop():
             self._receive_if_legal(Event.SPEECH_DROPPED)
         self._outbox.put(out.AudioCleared())
-
-    # ── items ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def _find(self, item_id: str, what: str) -> Any:
-        try:
-            return self._history.get(item_id)
-        except UnknownItem as error:
-            raise Refused(str(error), code=f"item_{what}_invalid_item_id", param="item_id") from error
-
-    def _create_item(self, event: CreateItem) -> None:
-        wire = parse_item(event.item)
-        item = from_wire(wire)
-        try:
-            before = self._history.insert(item, event.previous_item_id)
-        except DuplicateItem as error:
-            raise Refused(str(error), code="item_create_duplicate_item_id", param="item.id") from error
-        except UnknownItem as error:
-            raise Refused(str(error), code="item_create_invalid_previous_item_id", param="previous_item_id") from error
-        self._outbox.put(out.ItemAdded(item=to_wire(item), previous_item_id=before))
-        self._outbox.put(out.ItemDone(item=to_wire(item), previous_item_id=before))
-        if (base64 := audio_in(wire)) is not None:
-            audio = self._transcribing.decode(base64, self.config.input_format.type)
-            trace = TurnTrace(self._answering.next_number, self._node.clock(), self._node.clock)
-            utterance = self._transcribing.hear(item.id, audio, trace)
-            self._transcribing.fill(utterance, item, transcription=self._shows_words)
-            self._answering.heard(utterance)
-
-    def _truncate(self, event: TruncateItem) -> None:
-        self._answering.publish()
-        try:
-            item = self._history.truncate(event.item_id, event.audio_end_ms)
-        except UnknownItem as unknown:
-            # pipecat and LiveKit still truncate what they played when they have connected anew, and pipecat hangs up
-            # on an error; nothing of an item that is not here is in the context, so it is as they want it
-            log.debug("ignored: %s", unknown)
-            return
-        self._outbox.put(
-            out.ItemTruncated(
-                item_id=event.item_id,
-                content_index=event.content_index,
-                audio_end_ms=int(item.heard_ms or 0),
-            )
-        )
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,16 +318,26 @@ class Session:
         config = response_config(self.config, event.response)
         await self._check_tools(config.tools, self.config.tools, "response")
         if not config.in_conversation:
-            raise Refused("Responses outside the conversation are not served yet.", code="not_supported")
+            self._asides.start(config, self.config.instructions, self._question(config))
+            return
         if self._conversation.is_answering:
             raise Refused(
                 "Conversation already has an active response; response.create has to wait for its response.done.",
                 code="conversation_already_has_active_response",
             )
-        self._answering.prepare(config, None)
+        self._answering.prepare(config, None, self._question(config) if config.input is not None else None)
         self._happened(Event.RESPONSE_REQUESTED)
 
+    def _question(self, config: ResponseConfig) -> Question:
+        self._answering.publish()
+        wire_format = self.config.input_format.type
+        return Question(
+            config.input, self._history, self._transcribing, wire_format=wire_format, clock=self._node.clock
+        )
+
     def _cancel_response(self, event: CancelResponse) -> None:
+        if event.response_id is not None and self._asides.cancel(event.response_id):
+            return
         running = self._answering.response_id
         if running is None or event.response_id not in (None, running):
             raise Refused("Cancellation failed: no active response found", code="response_cancel_not_active")
@@ -327,6 +347,7 @@ class Session:
         for action in self._conversation.receive(event):
             match action:
                 case Action.START_TURN:
+                    self._idle.stop()
                     self._answering.start()
                 case Action.INTERRUPT_TURN:
                     self._answering.cancel("turn_detected")
@@ -345,14 +366,27 @@ class Session:
 
     def _turn_ended(self) -> None:
         self._happened(Event.TURN_ENDED)
+        self._outbox.put(self._await_user)  # behind response.done: what is still to be played is known then
 
+    def _await_user(self) -> None:
+        """Begin to wait for the user, if the client wants to know when nothing comes."""
+        detection = self.config.turn_detection
+        waits = not self._conversation.is_answering and not self._conversation.user_is_speaking
+        if waits and detection is not None and detection.idle_timeout_ms is not None:
+            self._idle.begin(detection.idle_timeout_ms, after_s=self._answering.unplayed_s)
 
-def _endpoint_settings(detection: TurnDetection | None) -> EndpointSettings | None:
-    if detection is None:
-        return None
-    return EndpointSettings(
-        threshold=detection.threshold,
-        prefix_padding_ms=detection.prefix_padding_ms,
-        silence_ms=detection.silence_duration_ms,
-        patience=PATIENCE.get(detection.max_wait_ms or 0, 1.0),
-    )
+    def _stayed_silent(self, begin: int) -> None:
+        """The user has said nothing since `begin`: that is a turn as well."""
+        endpoint, end = self._hearing.endpoint, self._hearing.ring.end
+        if endpoint is not None and endpoint.is_hearing:
+            self._await_user()  # perhaps somebody is beginning to speak
+            return
+        item_id, self._buffer_begin = ids.item_id(), end
+        start_ms, end_ms = milliseconds(begin), milliseconds(end)
+        self._outbox.put(out.TimeoutTriggered(audio_start_ms=start_ms, audio_end_ms=end_ms, item_id=item_id))
+        trace = TurnTrace(self._answering.next_number, self._node.clock(), self._node.clock)
+        silence = self._transcribing.hear(item_id, self._hearing.ring.read(end, end), trace)
+        self._transcribing.commit(silence, transcription=self._shows_words, commit_empty=True)
+        self._answering.heard(silence)
+        self._answering.prepare(response_config(self.config, {"instructions": SILENCE}), None)
+        self._happened(Event.TURN_OVER)

@@ -55,7 +55,7 @@ class Transcribing:
     def commit(self, utterance: Utterance, *, transcription: bool, commit_empty: bool) -> None:
         """Make an utterance an item as soon as it has words; `commit_empty` makes it one at once.
 
-        `transcription` says whether the client wants to see the words.
+        `transcription` says whether the client wants to see the words; those in `utterance.shown` it has seen.
         """
         item = Item(utterance.item_id, "message", "user", None, modality="audio")
         if commit_empty:
@@ -65,6 +65,11 @@ class Transcribing:
     def fill(self, utterance: Utterance, item: Item, *, transcription: bool) -> None:
         """Give an item that the client made the words of its speech."""
         self._follow(utterance, item, committed=True, transcription=transcription)
+
+    async def settled(self) -> None:
+        """Wait until the words of all that has been said are known."""
+        if self._last is not None:
+            await asyncio.wait([self._last])
 
     def decode(self, base64: str, wire_format: str) -> PCM:
         """The audio of an item that the client made, at 16 kHz.
@@ -115,10 +120,12 @@ class Transcribing:
         trace = utterance.trace
         trace.mark("stt_started")
         segments = self._node.compute.stream(
-            lambda: self._node.engines.stt.transcribe(utterance.audio), deadline=utterance.deadline, trace=trace
+            lambda: self._node.engines.stt.transcribe(utterance.audio, utterance.earlier),
+            deadline=utterance.deadline,
+            trace=trace,
         )
         try:
-            async with aclosing(segments) as heard:
+            async with self._node.turn(), aclosing(segments) as heard:
                 texts = [segment.text.strip() async for segment in heard]
         except VoiceEdgeError as error:
             utterance.words.set_exception(error)
@@ -137,8 +144,9 @@ class Transcribing:
         self._outbox.put(out.ItemDone(item=wire, previous_item_id=before))
 
     def _tell(self, utterance: Utterance, words: str) -> None:
-        if words:
-            self._outbox.put(out.TranscriptionDelta(item_id=utterance.item_id, delta=words))
+        rest = utterance.shown.finish(words)
+        if rest:  # where it contradicts what was shown, the completed transcript tells the client
+            self._outbox.put(out.TranscriptionDelta(item_id=utterance.item_id, delta=rest))
         seconds = len(utterance.audio) / LISTENING_RATE_HZ
         self._outbox.put(
             out.TranscriptionCompleted(

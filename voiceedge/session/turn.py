@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from voiceedge.audio.pcm import PCM
+from voiceedge.conversation.agreement import Agreement
 from voiceedge.conversation.history import Item, SpokenClause
-from voiceedge.engines import Finished
+from voiceedge.engines import Finished, Segment
 from voiceedge.protocol import ids
 from voiceedge.protocol.extensions import TracedSegment, TurnTraced
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle
@@ -35,6 +37,10 @@ class Utterance:
     """The transcript, empty when there are none; or why it could not be made."""
     is_over: bool = True
     """False while the user may go on."""
+    earlier: Sequence[Segment] = ()
+    """What is known of the beginning of the audio."""
+    shown: Agreement = field(default_factory=Agreement)
+    """What the client has seen of the words."""
     listening: asyncio.Task[None] | None = None
     """Finds out the words."""
     told: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-// openai-node: OpenAIRealtimeWS, which speaks only wss; the node is behind TLS.
+// openai-node: OpenAIRealtimeWS, which speaks only wss: to a node with a certificate.
 
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
