@@ -149,9 +149,9 @@ def _loop_factory() -> Any:
 
 def _engines(config: Config) -> tuple[Engines, int]:
     """Load what the node thinks with; also how many threads may run it at a time."""
-    from voiceedge.engines.loading import load_engines, thread_plan
+    from voiceedge.engines.loading import load_engines, plain_thread_plan, thread_plan
 
-    plan = thread_plan(os.cpu_count() or 1)
+    plan = (plain_thread_plan if config.plain else thread_plan)(os.cpu_count() or 1)
     if config.engines == "fake":
         from voiceedge.engines.fake import fake_engines
 
@@ -168,6 +168,7 @@ def _engines(config: Config) -> tuple[Engines, int]:
         context_tokens=config.context_tokens,
         threads=plan,
         language=config.language,
+        plain=config.plain,
     )
     return engines, plan.workers
 

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 
 from tests.e2e.nodes import RunningNode, running_node
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake import Said, fake_engines
+from voiceedge.engines.fake_calls import act
 
 STORY = " ".join(f"This is sentence number {number} of a long story." for number in range(1, 41))
 
 
-def answer(prompt: Prompt) -> str:
-    """A story for storytellers, else a count of what was shown."""
+def answer(prompt: Prompt) -> Said:
+    """A story for storytellers, calls for those who have tools, else a count of what was shown."""
+    if prompt.tools and (acted := act(prompt)):
+        return acted
     said = [message.text for message in prompt.messages if message.role == "user"]
     if any("storyteller" in message.text for message in prompt.messages if message.role == "system"):
         return STORY

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.certificates import self_signed
+from tests.clients.conversations import AGENTS, hold
 from tests.clients.environments import CLIENTS, HERE, Client, NotInstalled
 from tests.clients.fake_node import fake_node
 from tests.speech import RATE_HZ, say
@@ -28,6 +29,7 @@ SCENARIOS = (
     "greeting",
     "speech",
     "second turn",
+    "tool turn",
     "barge-in",
     "push-to-talk",
     "text",
@@ -43,6 +45,7 @@ SENTENCES = {
 CLIENT_S = 300
 """All scenarios of one client; they take about a minute."""
 READY_S = 120
+CONVERSATIONS = 100
 NO_SCENARIO, NOT_INSTALLED, PASSED, FAILED = "—", "·", "✓", "✗"
 
 
@@ -128,13 +131,16 @@ def real_node(profile: str, certificate: Path | None = None, key: Path | None = 
 
 
 @contextmanager
-def serving(clients: Sequence[Client], *, fake: bool) -> Iterator[Callable[[Client], Address]]:
-    """Serve as these clients need it, with TLS for who speaks only that; yields where each finds its node."""
+def serving(clients: Sequence[Client], profile: str | None) -> Iterator[Callable[[Client], Address]]:
+    """Serve as these clients need it, with TLS for who speaks only that; yields where each finds its node.
+
+    `profile` names the real models; None is fakes.
+    """
     with ExitStack() as stack:
 
         def start(certificate: Path | None = None, key: Path | None = None) -> str:
-            if not fake:
-                return stack.enter_context(real_node("nano", certificate, key))
+            if profile is not None:
+                return stack.enter_context(real_node(profile, certificate, key))
             return stack.enter_context(fake_node(tls_certificate=certificate, tls_key=key)).http
 
         addresses = {}
@@ -187,8 +193,11 @@ def table(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/clients", description="Run unmodified clients against a node.")
     parser.add_argument("clients", nargs="*", help=f"some of: {', '.join(client.name for client in CLIENTS)}")
-    parser.add_argument("--real", action="store_true", help="real models (profile nano) instead of fakes")
+    parser.add_argument("--real", action="store_true", help="real models instead of fakes")
+    parser.add_argument("--profile", default="nano", help="of the real models")
     parser.add_argument("--scenarios", default="", help="some, separated by commas")
+    parser.add_argument("--conversations", type=int, help="at random moments; 100 beside all scenarios on fakes")
+    parser.add_argument("--seed", type=int, default=1, help="of the first conversation")
     parser.add_argument("--install", action="store_true", help="make the environments and stop")
     asked = parser.parse_args()
     unknown = set(asked.clients) - {client.name for client in CLIENTS}
@@ -202,25 +211,45 @@ def main() -> None:
         except NotInstalled as error:
             result.problem = f"cannot be installed here: {error}"
             _say(f"{result.client.name}: {result.problem}")
+    went_well = True
     if not asked.install:
-        results = _run_all(results, asked.scenarios, real=asked.real)
-        sys.stdout.write(f"\n{table(results)}\n\n")
-        for result in results:
-            for scenario, note in result.failures.items():
-                sys.stdout.write(f"{FAILED} {result.client.name}, {scenario}: {note}\n")
-            if result.problem:
-                sys.stdout.write(f"{NOT_INSTALLED} {result.client.name}: {result.problem}\n")
-    sys.exit(any(result.failures or result.problem for result in results))
+        results = _run_all(results, asked.scenarios, asked.profile if asked.real else None)
+        _tell(results)
+        wanted = 0 if asked.scenarios or asked.real else CONVERSATIONS
+        count = wanted if asked.conversations is None else asked.conversations
+        if count and any(result.client == AGENTS and AGENTS.is_ready for result in results):
+            went_well = _converse(count, asked.seed)
+    sys.exit(not went_well or any(result.failures or result.problem for result in results))
 
 
-def _run_all(results: list[Result], only: str, *, real: bool) -> list[Result]:
+def _tell(results: list[Result]) -> None:
+    sys.stdout.write(f"\n{table(results)}\n\n")
+    for result in results:
+        for scenario, note in result.failures.items():
+            sys.stdout.write(f"{FAILED} {result.client.name}, {scenario}: {note}\n")
+        if result.problem:
+            sys.stdout.write(f"{NOT_INSTALLED} {result.client.name}: {result.problem}\n")
+
+
+def _converse(count: int, seed: int) -> bool:
+    """Hold conversations and tell what came of them; whether all went well."""
+    _say(f"{AGENTS.name}: {count} conversations")
+    with speech() as sentences:
+        tally = hold(count, seed, sentences)
+    sys.stdout.write(f"\n{tally.summary()}\n")
+    return tally.has_passed
+
+
+def _run_all(results: list[Result], only: str, profile: str | None) -> list[Result]:
     here = [result.client for result in results if not result.problem]
-    with speech() as sentences, serving(here, fake=not real) as address_of:
+    if profile == "nano" and not only:
+        only = ",".join(name for name in SCENARIOS if name != "tool turn")  # its LLM has never seen a function
+    with speech() as sentences, serving(here, profile) as address_of:
         done = []
         for result in results:
             if not result.problem:
                 _say(f"{result.client.name}: running")
-                result = run(result.client, address_of(result.client), sentences, fake=not real, only=only)  # noqa: PLW2901
+                result = run(result.client, address_of(result.client), sentences, fake=profile is None, only=only)  # noqa: PLW2901
             done.append(result)
     return done
 

@@ -22,7 +22,7 @@ def test_a_browsers_client_connects_with_a_client_secret(name: str, said: str):
     if not client.is_ready:
         pytest.skip(f"scripts/clients --install {name}")
     shutil.copy(client.folder / "secret.mjs", client.environment)  # modules are looked up from where a script is
-    with serving([client], fake=True) as address_of:
+    with serving([client], None) as address_of:
         address = address_of(client)
         command = ["node", "secret.mjs", address.url]
         done = subprocess.run(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.clients.conversations import AGENTS, hold
 from tests.clients.environments import CLIENTS, Client
 from tests.clients.matrix import Address, run, serving, speech
 
@@ -19,7 +21,7 @@ SNIPPET_S = 60
 
 @pytest.fixture(scope="module")
 def address_of():
-    with serving(CLIENTS, fake=True) as address_of:
+    with serving(CLIENTS, None) as address_of:
         yield address_of
 
 
@@ -45,6 +47,13 @@ def test_every_scenario_of_a_stock_client_succeeds(client: Client, address: Addr
     result = run(client, address, sentences, fake=True)
     assert not result.failures
     assert result.has_passed, result.problem
+
+
+def test_conversations_at_random_moments_lose_nothing(sentences: Path):
+    if not AGENTS.is_ready:
+        pytest.skip(f"scripts/clients --install {AGENTS.name}")
+    tally = hold(12, secrets.randbelow(2**31), sentences)
+    assert tally.has_passed, tally.summary()
 
 
 def test_the_documents_snippet_runs(client: Client, address: Address):

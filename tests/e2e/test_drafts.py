@@ -82,7 +82,7 @@ async def test_an_answer_that_was_drafted_is_not_made_again(node: RunningNode, a
         await caller.hear(speech(0.6) + pause(0.2))
         await asked.until(lambda: len(asked.prompts) == 1)
         assert [event["type"] for event in caller.seen] == ["session.created", "session.updated"]
-        await caller.hear(pause(0.6))
+        await caller.hear_in_real_time(pause(0.6))
         turn = await caller.until("voiceedge.turn")
         assert (len(asked.prompts), len(asked.utterances)) == (1, 1)
         assert turn["facts"]["speculated"] == 1

@@ -196,6 +196,12 @@ def test_a_choice_of_no_tool_is_refused(grammars):
         ({"type": "string", "pattern": "^(?!x)"}, "look-around"),
         ({"type": "integer", "minimum": 5, "maximum": 2}, "nsatisfiable"),
         (3, "object or boolean"),
+        ({"$ref": 3}, "ref"),
+        ({"required": [["a"]]}, "required"),
+        ({"required": 3}, "required"),
+        ({"anyOf": 3}, "anyOf"),
+        ({"properties": []}, "properties"),
+        ({"$ref": "#"}, "without end"),
     ],
 )
 def test_a_schema_that_cannot_be_held_to_is_refused_with_the_reason(grammars, schema, reason):

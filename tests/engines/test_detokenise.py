@@ -32,6 +32,13 @@ def test_a_character_that_never_ends_becomes_one_replacement():
     assert words.flush() == "\ufffd"
 
 
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=10))
+def test_looking_ahead_changes_nothing(text):
+    words = Detokeniser(BYTES)
+    for token in tokens_of(text):
+        assert words.peek(token) == words.peek(token) == words.push(token)
+
+
 def test_markup_is_silent_and_added_words_are_not():
     words = Detokeniser(BYTES)
     assert words.push(BYTES.token_to_id("<|im_end|>")) == ""

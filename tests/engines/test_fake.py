@@ -70,6 +70,14 @@ def test_a_warm_prefix_is_used_again_and_a_changed_one_is_not():
     assert list(stream.generate(other, Sampling()))[-1].cached_tokens == 2  # <system> Be
 
 
+def test_words_that_are_still_coming_are_warmed_all_but_the_last():
+    stream = FakeLlm().open()
+    growing = Prompt((Message("user", "What is the cap"),))
+    assert sum(step.tokens for step in stream.warm(growing, unfinished=True)) == 4  # <user> What is the
+    whole = Prompt((Message("user", "What is the capital of France?"),))
+    assert list(stream.generate(whole, Sampling()))[-1].cached_tokens == 4
+
+
 def test_prefill_comes_in_steps():
     prompt = Prompt((Message("user", "word " * 40),))
     steps = [step for step in FakeLlm().open().generate(prompt, Sampling()) if isinstance(step, Prefilled)]

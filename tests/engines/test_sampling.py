@@ -75,3 +75,11 @@ def test_the_logits_are_left_as_they_are():
     for _ in range(4):
         sampler.choose(logits)
     assert logits.tolist() == [2.0, 1.5]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_refused_is_not_chosen_and_the_logits_stay_as_they_are(temperature):
+    logits = np.array([3.0, 9.0, 8.0, 1.0], np.float32)
+    sampler = Sampler(Sampling(temperature=temperature, seed=1))
+    assert {sampler.choose(logits, refused={1, 2}.__contains__) for _ in range(20)} <= {0, 3}
+    assert logits.tolist() == [3.0, 9.0, 8.0, 1.0]

@@ -11,6 +11,7 @@ from voiceedge.engines.schema import (
     LONGEST_STRING,
     Unfit,
     narrowed,
+    require_end,
     written,
 )
 
@@ -110,3 +111,46 @@ def nested(levels):
 def test_what_cannot_be_held_to_is_refused_with_the_reason(parameters, reason):
     with pytest.raises(Unfit, match=reason):
         narrow(parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "without end"),
+        ({"properties": {"a": {"$ref": "#/properties/a"}}, "required": ["a"]}, "without end"),
+        ({"properties": {"a": {"items": {"$ref": "#"}, "minItems": 1}}, "required": ["a"]}, "without end"),
+        ({"anyOf": [{"$ref": "#"}]}, "without end"),
+        ({"properties": {f"p{i}": {"$ref": f"#/$defs/{i}"} for i in range(101)}}, "references"),
+    ],
+)
+def test_a_schema_that_requires_itself_is_refused(parameters, reason):
+    with pytest.raises(Unfit, match=reason):
+        require_end(narrow(parameters))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": {"a": {"$ref": "#"}}},
+        {"properties": {"a": {"items": {"$ref": "#"}}}, "required": ["a"]},
+        {"properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["a"]},
+        {"properties": {"a": {"$ref": "#/$defs/x"}}, "required": ["a"], "$defs": {"x": {"type": "null"}}},
+    ],
+)
+def test_a_schema_may_hold_itself_where_it_can_end(parameters):
+    require_end(narrow(parameters))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": 3},
+        {"required": "a"},
+        {"anyOf": 3},
+        {"allOf": {"a": 1}},
+        {"properties": {"a": {"$ref": 3}}},
+        {"properties": {"a": {"type": 3, "minItems": "x", "enum": 3}}},
+    ],
+)
+def test_what_is_malformed_is_left_to_the_grammar_library_to_name(parameters):
+    narrow(parameters)

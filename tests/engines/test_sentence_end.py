@@ -2,7 +2,7 @@ import pytest
 
 from tests.real import engines
 from voiceedge.engines.onnx_llm import OnnxLlm
-from voiceedge.engines.sentence_end import SentenceEnd
+from voiceedge.engines.sentence_end import SentenceEndByLlm
 
 pytestmark = pytest.mark.models
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.models
 def sentence_end():
     llm = engines("nano").llm
     assert isinstance(llm, OnnxLlm)
-    return SentenceEnd(llm)
+    return SentenceEndByLlm(llm)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_call_is_opened_as_soon_as_its_name_is_known():
 
 
 def test_a_call_that_is_not_complete_is_not_closed():
-    _, steps = read(markup("look", '{"a": "}"}')[:-14])
+    _, steps = read(markup("look", '{"a": "}"}').removesuffix("}}\n</tool_call>"))
     assert CallClosed() not in steps
 
 
@@ -102,6 +102,11 @@ def watched(*texts):
         (["1 < 2", " <", " 3"], "1 < 2 < 3", None),
         (["a <t", "o> b"], "a <to> b", None),
         (["<", "<", "tool"], "<", 2),
+        (["Sure.", "\n", "{\n"], "Sure.", 2),
+        (["Sure.\n", "```", "json"], "Sure.", 2),
+        (["```", "python"], "```python", None),
+        (["For example:\n\n", "```", "json"], "For example:", 2),
+        (["One.\nTwo.\n", "```", "json\n", "{"], "One.\nTwo.\n```json\n{", None),
         (["well ", "\n"], "well \n", None),
     ],
 )

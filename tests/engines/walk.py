@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from voiceedge.audio.pcm import PCM
-from voiceedge.conversation.endpoint import Decision, Ended, Endpoint, EndpointSettings, Paused, Started
+from voiceedge.conversation.endpoint import Ended, Endpoint, EndpointSettings, Paused, Started, Undecided
 from voiceedge.engines import LISTENING_RATE_HZ, EndOfTurn, Segment, Stt, Vad
 
 
@@ -42,27 +42,26 @@ class Heard:
         return " ".join(segment.text for segment in self.segments if segment.text)
 
 
-def utterances(audio: PCM, vad: Vad, end_of_turn: EndOfTurn | None = None) -> Iterator[Started | Ended]:
+def utterances(
+    audio: PCM, vad: Vad, end_of_turn: EndOfTurn | None = None, stt: Stt | None = None
+) -> Iterator[Started | Ended]:
     """Where turns begin and end in `audio` (16 kHz) by the node's own settings.
 
-    Without `end_of_turn`, what ends in silence waits as long as for a turn that nobody judged.
+    Without `end_of_turn` and `stt`, what ends in silence waits as long as for a turn that nobody judged.
     """
     stream = vad.open()
     endpoint = Endpoint(vad.frame_samples, LISTENING_RATE_HZ, EndpointSettings())
     for begin in range(0, audio.size - vad.frame_samples + 1, vad.frame_samples):
         decisions = endpoint.push(stream.probability(audio[begin : begin + vad.frame_samples]))
         while decisions:
-            decision = decisions.pop(0)
-            if isinstance(decision, Paused):
-                decisions += _judged(decision, endpoint, audio, end_of_turn)
-            else:
-                yield decision
-
-
-def _judged(paused: Paused, endpoint: Endpoint, audio: PCM, end_of_turn: EndOfTurn | None) -> list[Decision]:
-    if end_of_turn is None:
-        return []
-    return endpoint.judge(paused.pause, end_of_turn.probability(audio[endpoint.turn_start : paused.end]))
+            match decisions.pop(0):
+                case Paused(pause, start, end) if stt is not None:
+                    words = " ".join(segment.text for segment in stt.transcribe(audio[start:end]) if segment.text)
+                    decisions += endpoint.read(pause, words)
+                case Undecided(pause, start, end) if end_of_turn is not None:
+                    decisions += endpoint.judge(pause, end_of_turn.probability(audio[start:end]))
+                case Started() | Ended() as decision:
+                    yield decision
 
 
 def walk(
@@ -70,7 +69,7 @@ def walk(
 ) -> Way:
     """Take `audio` (16 kHz) all the way in; `passed` is told how many seconds have gone by."""
     way = Way()
-    for decision in utterances(audio, vad, end_of_turn):
+    for decision in utterances(audio, vad, end_of_turn, stt):
         if isinstance(decision, Started):
             way.started += 1
             continue

@@ -1,7 +1,6 @@
 """What a user's file is, or why it is nothing that can be added."""
 
 import json
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from tests import real
 from tests.modelstore.build.tiny import write_tiny
+from tests.modelstore.build.tiny_whisper import weights, write
 from voiceedge.errors import ConfigError
 from voiceedge.modelstore.recognise import VOICE_SHAPE, recognise
 
@@ -16,7 +16,7 @@ from voiceedge.modelstore.recognise import VOICE_SHAPE, recognise
 def write_whisper(folder: Path, *, spec: bytes = b"WhisperSpec", words: int = 51_864, vocabulary: str = "txt") -> Path:
     """A folder that looks like a CTranslate2 Whisper model."""
     folder.mkdir()
-    (folder / "model.bin").write_bytes(struct.pack("<IH", 6, len(spec) + 1) + spec + b"\0" + bytes(100))
+    write(folder / "model.bin", weights(), kind=spec.decode())
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     names = [f'w"{i}\u2028' for i in range(words)]

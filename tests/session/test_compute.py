@@ -7,8 +7,8 @@ import pytest
 
 from voiceedge.errors import ContextFull, EngineFailed, Overloaded
 from voiceedge.session import compute as compute_module
-from voiceedge.session.compute import Compute
-from voiceedge.trace import TurnTrace
+from voiceedge.session.compute import JOIN_S, Compute
+from voiceedge.trace import TurnTrace, now
 
 LONG_S = 10.0
 """Only a failing test waits for it."""
@@ -460,6 +460,19 @@ async def test_only_one_run_of_a_model_is_in_flight_and_sessions_join_and_leave_
     await asyncio.gather(first, second)
     assert sum("a" in run for run in model.runs) == 5
     assert sum("b" in run for run in model.runs) == 2
+
+
+async def test_who_has_time_does_not_make_a_run_longer_for_who_has_none(compute):
+    gate, model, later = Gate(), Model(), now() + 10 * LONG_S
+    blocked = await block(compute, gate)
+    tasks = [
+        decode(compute, model, name, 2, lambda at=at: at)
+        for name, at in (("a", 0.0), ("b", now()), ("c", later), ("d", later + JOIN_S), ("e", later + 3 * JOIN_S))
+    ]
+    await settle()
+    gate.open()
+    await asyncio.gather(blocked, *tasks)
+    assert model.runs == ["ab", "cd", "e"]
 
 
 async def test_a_run_begins_without_those_that_do_not_come_back(compute):

@@ -37,8 +37,8 @@ async def settle():
         await asyncio.sleep(0)
 
 
-async def put_audio(outbox, name, seconds=0.2, response_id="r1", handed_over=lambda: None):
-    await outbox.put_audio(delta(name, response_id), seconds, response_id, handed_over)
+async def put_audio(outbox, name, seconds=0.2, owner="r1", handed_over=lambda: None):
+    await outbox.put_audio(delta(name, owner), seconds, owner, handed_over)
 
 
 async def test_everything_goes_out_in_the_order_in_which_it_was_put():
@@ -46,7 +46,7 @@ async def test_everything_goes_out_in_the_order_in_which_it_was_put():
     outbox.put(event("a"))
     await put_audio(outbox, "b")
     outbox.put(lambda: event("c"))
-    outbox.put(event("d"), response_id="r1")
+    outbox.put(event("d"), owner="r1")
     assert await sent_by(outbox) == ["a", "b", "c", "d"]
 
 
@@ -167,9 +167,9 @@ async def test_a_socket_that_fails_is_no_slow_reader():
 async def test_a_cancelled_answer_takes_its_audio_and_captions_with_it_and_nothing_else():
     outbox, heard = Outbox(), []
     outbox.put(event("created"))
-    outbox.put(event("caption"), response_id="r1")
+    outbox.put(event("caption"), owner="r1")
     await put_audio(outbox, "audio", handed_over=lambda: heard.append("audio"))
-    await put_audio(outbox, "other's", response_id="r2", handed_over=lambda: heard.append("other's"))
+    await put_audio(outbox, "other's", owner="r2", handed_over=lambda: heard.append("other's"))
     outbox.put(event("done"))
     outbox.discard("r1")
     assert await sent_by(outbox) == ["created", "other's", "done"]
@@ -179,7 +179,7 @@ async def test_a_cancelled_answer_takes_its_audio_and_captions_with_it_and_nothi
 async def test_discarding_makes_room():
     outbox = Outbox()
     await put_audio(outbox, "a", MAX_AUDIO_S)
-    waiting = asyncio.create_task(put_audio(outbox, "b", response_id="r2"))
+    waiting = asyncio.create_task(put_audio(outbox, "b", owner="r2"))
     await settle()
     outbox.discard("r1")
     await settle()
@@ -190,9 +190,9 @@ async def test_discarding_makes_room():
 async def test_discarding_one_answer_still_counts_the_audio_of_another():
     outbox = Outbox()
     await put_audio(outbox, "a", 0.5)
-    await put_audio(outbox, "b", MAX_AUDIO_S, response_id="r2")
+    await put_audio(outbox, "b", MAX_AUDIO_S, owner="r2")
     outbox.discard("r1")
-    waiting = asyncio.create_task(put_audio(outbox, "c", response_id="r2"))
+    waiting = asyncio.create_task(put_audio(outbox, "c", owner="r2"))
     await settle()
     assert not waiting.done()
     waiting.cancel()

@@ -73,7 +73,11 @@ class Resampler:
             return audio
         self._received += audio.size
         self._kept = np.concatenate((self._kept, audio), dtype=np.float32)
-        return self._emit(ceil((self._received - self._half) * self._up / self._down))
+        return self._emit(self.ready(self._received))
+
+    def ready(self, received: int) -> int:
+        """How many samples have come out once `received` have been pushed, since the beginning."""
+        return max(0, -((self._half - received) * self._up // self._down))  # rounded up
 
     def flush(self) -> PCM:
         """The rest, as if silence followed; the resampler then stands at the beginning again.
@@ -102,16 +106,13 @@ class Resampler:
         width = self._weights.shape[0]
 
         # the last block may be incomplete: its missing input only weighs on samples that are not taken yet
-        audio = np.zeros((blocks - 1) * step_in + width, dtype=np.float32)
+        audio = np.zeros((blocks + 1) * step_in, dtype=np.float32)
         there = min(audio.size, self._kept.size)
         audio[:there] = self._kept[:there]
-        frames = np.lib.stride_tricks.sliding_window_view(audio, width)[::step_in]
-        out = np.concatenate(
-            [
-                (np.ascontiguousarray(frames[row : row + self._rows]) @ self._weights).reshape(-1)
-                for row in range(0, blocks, self._rows)
-            ]
-        )
+        steps = audio.reshape(blocks + 1, step_in)
+        frames = np.concatenate((steps[:-1], steps[1:, : width - step_in]), axis=1)
+        products = [frames[row : row + self._rows] @ self._weights for row in range(0, blocks, self._rows)]
+        out = np.concatenate(products).reshape(-1)
         out = out[self._emitted - first * step_out : until - first * step_out]
 
         self._emitted = until

@@ -44,8 +44,7 @@ CLASSES = {
     "transitive verbs": "want wants wanted need needs make makes get gets give gives take takes put puts bring brings "
     "tell tells set sets add adds send sends find finds show shows says said think thinks thought let lets",
     "degrees": "very quite rather really pretty most more less least such only just also even almost mostly mainly",
-    "attributes": "next upper lower single double medium iced half quarter second third same whole own "
-    "favourite favorite nearest latest",
+    "attributes": "next upper lower half quarter second third same whole own favourite favorite nearest latest",
     "fillers": "um uh uhm erm er ah hmm hm mm well",
 }
 """Words by class. Only the last word is looked up."""

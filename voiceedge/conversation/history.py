@@ -201,10 +201,14 @@ class History:
     def truncate(self, item_id: str, audio_end_ms: float) -> Item:
         """Keep of an answer only what was heard. The latest word on it counts, and it is clamped to the audio.
 
+        What nobody spoke stays as it is.
+
         Raises:
             UnknownItem: there is none of that id.
         """
         item = self.get(item_id)
+        if item.role != "assistant":
+            return item
         item = replace(item, heard_ms=min(max(audio_end_ms, 0.0), item.audio_ms), is_complete=False)
         self.update(item)
         return item

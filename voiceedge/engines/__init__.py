@@ -212,8 +212,8 @@ class Batch(Protocol):
 class Row(Protocol):
     """The run that a generator needs for its next step, where one run of the model can serve several.
 
-    A generator may have an attribute `row`; None where its next step needs no run, or one that cannot be shared. Whoever
-    merely iterates need not know of it.
+    A generator may have an attribute `row`; None where its next step needs no run, or one that cannot be shared.
+    Whoever merely iterates need not know of it.
     """
 
     @property
@@ -282,6 +282,14 @@ class Llm(Protocol):
         ...
 
 
+class SentenceEnd(Protocol):
+    """Judges from the words alone whether a sentence has come to its end."""
+
+    def probability(self, text: str) -> float | None:
+        """Probability in [0, 1] that a sentence ends where `text` does; None where there are no words."""
+        ...
+
+
 class Tts(Protocol):
     """Text-to-speech."""
 
@@ -307,5 +315,7 @@ class Engines:
     stt: Stt
     llm: Llm
     tts: Tts
+    sentence_end: SentenceEnd | None = None
+    """A second opinion on the end of a turn, where there is one."""
     names: dict[Stage, str] = field(default_factory=dict)
     """Model id by stage, as `/v1/models` and the trace show it."""

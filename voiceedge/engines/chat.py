@@ -28,6 +28,7 @@ When one of them is needed to do what the user asks, answer only with a call of 
 </tool_call>
 When none is needed, answer in words."""
 """For models whose template knows no tools; behind the instructions, where it is part of every prompt's beginning."""
+_NOW_WORDS = "Now answer in words, without a function."
 _MARKER = re.compile("\ue000([0-9]+)\ue001")
 """Stands in the rendered template where a content belongs: private-use characters, which no template has."""
 
@@ -103,14 +104,13 @@ class ChatFormat:
     ) -> list[dict[str, str]]:
         """The chat as the template sees it: no more than roles and markers, and the markup of calls."""
         shown = [{"role": message.role, "content": _shown_content(message, contents)} for message in messages]
-        if self._knows_tools:
-            # a template may look at messages[0] without asking whether there is one
-            return shown or [{"role": "system", "content": contents.add(Message("system", ""))}]
-        if not shown or (tools and shown[0]["role"] != "system"):
+        # a template may look at messages[0] without asking whether there is one
+        if not shown or (tools and not self._knows_tools and shown[0]["role"] != "system"):
             shown.insert(0, {"role": "system", "content": contents.add(Message("system", ""))})
-        if tools:
-            shown[0]["content"] += _INSTRUCTIONS.format(tools="\n".join(_Tool(tool, contents).marker for tool in tools))
-        return list(_as_user_text(shown))
+        if tools and not self._knows_tools:
+            lines = "\n".join(_Tool(tool, contents).marker for tool in tools)
+            shown[0]["content"] += _INSTRUCTIONS.format(tools=lines)
+        return list(_with_outputs(shown))
 
     def _template_tokens(self, text: str) -> list[int]:
         tokens: list[int] = []
@@ -167,19 +167,22 @@ def _shown_content(message: Message, contents: _Contents) -> str:
     return "\n".join(lines)
 
 
-def _as_user_text(shown: list[dict[str, str]]) -> Iterator[dict[str, str]]:
-    """The chat for a template that knows no tools: what they returned is shown as something the user says."""
+def _with_outputs(shown: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """The chat with what functions returned in the user's place, as Qwen's template has it.
+
+    Done here and not by the template, because a small model answers a bare result with the same call again.
+    """
     outputs: list[str] = []
     for message in shown:
         if message["role"] == "tool":
-            outputs.append(f"<tool_response>\n{message['content']}\n</tool_response>")
+            outputs.append(f"<tool_response>\n{message['content']}\n</tool_response>\n")
             continue
         if outputs:
-            yield {"role": "user", "content": "\n".join(outputs)}
+            yield {"role": "user", "content": "".join(outputs) + _NOW_WORDS}
             outputs = []
         yield message
     if outputs:
-        yield {"role": "user", "content": "\n".join(outputs)}
+        yield {"role": "user", "content": "".join(outputs) + _NOW_WORDS}
 
 
 def _json(value: Any, indent: int | None = None) -> str:

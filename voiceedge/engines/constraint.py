@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from voiceedge.engines import Tool, ToolChoice
 from voiceedge.engines.detokenise import bytes_of
-from voiceedge.engines.schema import Unfit, narrowed, written
+from voiceedge.engines.schema import Unfit, narrowed, require_end, written
 from voiceedge.errors import EngineFailed, InvalidTool
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ LEXER_STATES = 20_000
 """Of one call's grammar, 1 to 2 kB each: a pattern cannot take more memory than that."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+Within = Literal["string", "structure"]
+_CLOSING: dict[Within, tuple[bytes, ...]] = {"string": (b'"',), "structure": (b"]", b"}")}
+"""What a word begins with that brings JSON nearer to its end."""
 _SPACED = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 """As `json.dumps` writes JSON and models were trained on. No other whitespace, and so none without end."""
 
@@ -55,6 +58,7 @@ class Grammars:
         self._vocabulary = vocabulary
         self._stop_tokens = sorted(stop_tokens)
         self._words: LLTokenizer | None = None
+        self._closing: dict[Within, NDArray[np.bool_]] = {}
         self._schemas: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -103,7 +107,8 @@ class Grammars:
         for i, tool in enumerate(offered):
             header = json.dumps(f'{tool.name}", "arguments": ')
             lines += [f"call_{i}: {header} arguments_{i}", f"arguments_{i}: %json {self._schema(tool)}"]
-        return Constraint(self._compile("\n".join(lines)), self._vocabulary)
+        matcher = self._compile("\n".join(lines))
+        return Constraint(matcher, self._closing)
 
     def _schema(self, tool: Tool) -> str:
         """What the arguments of `tool` are held to, as it stands in a grammar.
@@ -115,12 +120,14 @@ class Grammars:
         with self._lock:
             schema = self._schemas.get(asked)
         if schema is None:
-            schema = json.dumps(narrowed(asked) | {"x-guidance": _SPACED})
+            held_to = narrowed(asked)
+            schema = json.dumps(held_to | {"x-guidance": _SPACED})
             matcher = self._compile(f"start: %json {schema}")
             if not matcher.is_error():
                 matcher.compute_bitmask()  # what cannot be fulfilled shows here
             if matcher.is_error():
                 raise Unfit(_reason(matcher.get_error()))
+            require_end(held_to)
             with self._lock:
                 if len(self._schemas) == SCHEMAS_KEPT:
                     del self._schemas[next(iter(self._schemas))]
@@ -139,6 +146,9 @@ class Grammars:
         with self._lock:
             if self._words is None:
                 vocabulary = _Vocabulary(self._tokenizer, self._vocabulary, self._stop_tokens[0])
+                for kind, first in _CLOSING.items():
+                    ends = (word.startswith(first) and not word.strip(b'"]}\n') for word in vocabulary.tokens)
+                    self._closing[kind] = np.fromiter(ends, np.bool_)
                 self._words = LLTokenizer(
                     TokenizerWrapper(vocabulary), n_vocab=self._vocabulary, eos_token=self._stop_tokens
                 )
@@ -148,9 +158,9 @@ class Grammars:
 class Constraint:
     """Where one call stands in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+    def __init__(self, matcher: LLMatcher, closing: Mapping[Within, NDArray[np.bool_]]) -> None:
         self._matcher = matcher
-        self._vocabulary = vocabulary
+        self._closing = closing
         self._require_order()
 
     @property
@@ -158,11 +168,17 @@ class Constraint:
         """Whether the call has ended; nothing may follow."""
         return self._matcher.is_stopped()
 
-    def choose(self, logits: NDArray[np.float32]) -> int:
-        """Take the most probable of the tokens that may come next, by `logits`, shape [vocabulary]."""
+    def choose(self, logits: NDArray[np.float32], end: Within | None = None) -> int:
+        """Take the most probable of the tokens that may come next, by `logits`, shape [vocabulary].
+
+        If the call has to come to its `end`, and a token can end the string or the structure that it is within, it is
+        one of these.
+        """
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._require_order()
-        allowed = np.unpackbits(mask, count=self._vocabulary, bitorder="little").view(np.bool_)
+        allowed = np.unpackbits(mask, count=len(logits), bitorder="little").view(np.bool_)
+        if end is not None and (closing := allowed & self._closing[end]).any():
+            allowed = closing
         token = int(np.where(allowed, logits, np.float32(-np.inf)).argmax())
         self._matcher.consume_token(token)
         self._require_order()

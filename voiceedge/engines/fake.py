@@ -300,9 +300,7 @@ class FakeTts:
         self._seconds_per_word = seconds_per_word
         self._fault = _Fault("tts", fail_at, sleep)
 
-    def speak(
-        self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False
-    ) -> Iterator[PCM]:
+    def speak(self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False) -> Iterator[PCM]:
         """A tone in pieces of 0.1 s; nothing for text without a word."""
         del voice, before, goes_on
         words = sum(any(map(str.isalnum, word)) for word in text.split())

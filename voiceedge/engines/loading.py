@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from voiceedge.engines import STAGES, Engines, Stage
+from voiceedge.engines import STAGES, Engines, SentenceEnd, Stage
 from voiceedge.errors import ConfigError, ModelMissing
 
 
@@ -61,17 +61,28 @@ class ThreadPlan:
 def thread_plan(cores: int) -> ThreadPlan:
     """Divide `cores` (those this process may use).
 
-    Many small steps side by side beat few wide ones: on two cores one thread costs SmolLM2 15 % of its decoding
-    speed and Whisper decodes faster with one than with two, while a second engine gets a whole core. So every
-    engine has one thread and there is a worker a core, up to three cores. With more, the steps that a listener
-    waits for longest are split: the LLM's prefill and Whisper's encoder gain from two threads. There the threads
-    of the workers may outnumber the cores for moments, which is harmless as long as none of them spins.
+    There is a worker a core, up to three cores, and an engine has one thread: many small steps side by side beat few
+    wide ones. On two cores Whisper decodes faster with one thread than with two, the end-of-turn model no slower.
+
+    The language model is the exception, because it is what a listener waits for longest and because one run decodes for
+    all sessions. A second thread makes its prefill 1.5 (SmolLM2-135M) to 1.7 times (Qwen2.5-0.5B) as fast, a run of
+    eight rows 1.2 to 1.5 times and of one row 1.1 times, where the other core is idle; where it is not, nothing is
+    lost but 5 to 10 % of CPU time (2 cores of a Zen 5, measured side by side). That holds only for threads that sleep:
+    with spinning ones SmolLM2's chunks took 1.3 (50 us) to 1.8 times (1 ms) as long beside a busy process.
+
+    With more cores the model gets half of them, up to four; on four and more the threads of all workers may outnumber
+    the cores for moments, which is harmless as long as none of them spins. Nothing is pinned.
     """
     if cores <= 1:
         return ThreadPlan()
-    if cores < 4:
-        return ThreadPlan(workers=cores)
-    return ThreadPlan(llm=2, workers=cores - 1)
+    llm = min(max(2, cores // 2), 4)
+    return ThreadPlan(llm=llm, workers=cores if cores < 4 else cores - 1)
+
+
+def plain_thread_plan(cores: int) -> ThreadPlan:
+    """As it is commonly done: every engine may use all cores, and voice activity goes on meanwhile."""
+    wide = min(cores, 4)
+    return ThreadPlan(stt=wide, llm=wide, tts=wide, workers=2)
 
 
 def load_engines(
@@ -81,6 +92,7 @@ def load_engines(
     context_tokens: int,
     threads: ThreadPlan,
     language: str = "en",
+    plain: bool = False,
 ) -> Engines:
     """Load one model a stage; seconds of work, most of it reading weights.
 
@@ -90,6 +102,7 @@ def load_engines(
         context_tokens: tokens that each of them can hold.
         threads: of each engine.
         language: ISO 639-1 code of what speech-to-text listens for.
+        plain: as they are commonly used: speech-to-text in windows of 30 s, no cache reuse.
 
     Raises:
         ConfigError: a stage has no model, or a model asks for an engine that its stage does not have.
@@ -99,13 +112,10 @@ def load_engines(
     missing = [stage for stage in STAGES if stage not in models]
     if missing:
         raise ConfigError(f"the profile has no model for {', '.join(missing)}")
-    loaded: dict[str, Any] = {
-        stage: load_engine(
-            stage, models[stage], slots=slots, context_tokens=context_tokens, threads=threads, language=language
-        )
-        for stage in STAGES
-    }
-    return Engines(**loaded, names={stage: models[stage].id for stage in STAGES})
+    options = _Options(slots, context_tokens, threads, language, plain)
+    loaded: dict[str, Any] = {stage: _loader(stage, models[stage])(models[stage], options) for stage in STAGES}
+    names: dict[Stage, str] = {stage: models[stage].id for stage in STAGES}
+    return Engines(**loaded, sentence_end=_sentence_end(loaded["llm"], options), names=names)
 
 
 def load_engine(
@@ -121,6 +131,7 @@ class _Options:
     context_tokens: int
     threads: ThreadPlan
     language: str
+    plain: bool = False
 
 
 _Load = Callable[[LocalModel, _Options], object]
@@ -158,7 +169,13 @@ def _smart_turn(model: LocalModel, options: _Options) -> object:
 def _whisper(model: LocalModel, options: _Options) -> object:
     from voiceedge.engines.whisper import Whisper
 
-    return Whisper(model.folder, language=options.language, threads=options.threads.stt)
+    return Whisper(
+        model.folder,
+        graph=None if options.plain else model.build,
+        language=options.language,
+        threads=options.threads.stt,
+        whole_windows=options.plain,
+    )
 
 
 def _onnx_llm(model: LocalModel, options: _Options) -> object:
@@ -171,7 +188,18 @@ def _onnx_llm(model: LocalModel, options: _Options) -> object:
         slots=options.slots,
         context_tokens=options.context_tokens,
         threads=options.threads.llm,
+        reuses=not options.plain,
     )
+
+
+def _sentence_end(llm: object, options: _Options) -> SentenceEnd | None:
+    """The LLM's opinion of the user's words, as far as it has one: what ends a sentence is asked in English."""
+    from voiceedge.engines.onnx_llm import OnnxLlm
+    from voiceedge.engines.sentence_end import SentenceEndByLlm
+
+    if options.plain or options.language != "en" or not isinstance(llm, OnnxLlm):
+        return None
+    return SentenceEndByLlm(llm)
 
 
 def _hibari(model: LocalModel, options: _Options) -> object:

@@ -7,6 +7,7 @@ itself would fill a string or a list until its answer is cut off, and a call tha
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -14,6 +15,8 @@ LARGEST_SCHEMA = 32_768
 """Characters of JSON: more than the context window of an edge model has room for."""
 DEEPEST_SCHEMA = 40
 """Schemas inside one another. The grammar library parses 128 levels of JSON; a level of schema is two or three."""
+MOST_REFERENCES = 100
+"""Different ones: whether they lead anywhere is looked at once a level."""
 LONGEST_STRING = 500
 """Characters, where the schema says nothing: about 120 tokens."""
 LONGEST_ARRAY = 32
@@ -133,6 +136,50 @@ def _is_composed(schema: Any, depth: int = 0) -> bool:
     if "allOf" in schema or ("properties" in schema and _COMPOSED & schema.keys()):
         return True
     return any(_is_composed(inside, depth + 1) for inside in _schemas_in(schema))
+
+
+def require_end(root: dict[str, Any]) -> None:
+    """Look whether anything finite fits a well-formed schema: the least fixed point of the references that end.
+
+    Raises:
+        Unfit: nothing does, because it requires itself.
+    """
+    references = set(_references(root))
+    if len(references) > MOST_REFERENCES:
+        raise Unfit(f"they have {len(references)} different references and may have {MOST_REFERENCES}")
+    ending: set[str] = set()
+    while found := {each for each in references - ending if _ends(_referred(each, root), ending)}:
+        ending |= found
+    if not _ends(root, ending):
+        raise Unfit("they require themselves, without end")
+
+
+def _ends(schema: Any, ending: set[str]) -> bool:
+    if not isinstance(schema, dict):
+        return True
+    needed = [schema.get("properties", {}).get(key) for key in schema.get("required", ())]
+    needed += [schema.get("items")] if _count(schema, "minItems") else []
+    return (
+        schema.get("$ref") in {None, *ending}
+        and all(_ends(each, ending) for each in (*needed, *schema.get("allOf", ())))
+        and all(any(_ends(each, ending) for each in schema[key]) for key in ("anyOf", "oneOf") if schema.get(key))
+    )
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for inside in _schemas_in(schema):
+            yield from _references(inside)
+
+
+def _referred(reference: str, root: dict[str, Any]) -> Any:
+    """What `reference` points to."""
+    found: Any = root
+    for name in filter(None, reference.removeprefix("#").split("/")):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _schemas_in(schema: dict[str, Any]) -> list[Any]:

@@ -30,7 +30,7 @@ _ENDS = re.compile(r'[.?!…]+["Ġ]*Ċ*|Ċ+')
 """Tokens of the byte-level vocabulary that end a sentence: marks, and line breaks (Ċ)."""
 
 
-class SentenceEnd:
+class SentenceEndByLlm:
     """A view of a language model with a few rows of its own. May be used from any thread, one at a time."""
 
     def __init__(self, llm: OnnxLlm) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceedge.engines import Call, CallClosed, CallOpened, CallPiece, Piece, Prompt, Step
-from voiceedge.engines.constraint import Constraint, Grammars
+from voiceedge.engines.constraint import Constraint, Grammars, Within
 from voiceedge.engines.detokenise import overlap
 
 MOST_CALLS = 8
@@ -20,20 +20,26 @@ MOST_CALLS = 8
 BEGIN = "<tool"
 """So much of a call's markup is no accident."""
 
-_BARE = re.compile(r"\s*\{")
+FENCE = "```json"
+"""How a model that was trained on code may begin one."""
+
+_BARE = re.compile(r"^\s*(\{|```json)", re.MULTILINE)
+_CODE = re.compile(r"^\s*[{`]", re.MULTILINE)
 _HEADER = re.compile(r'[^{]*\{"name": "([^"]*)"(, "arguments": )?')
 
 
 class CallWatch:
     """Looks for the beginning of a call in what a model writes freely.
 
-    That is `<tool`, in one token or several, or a line that begins with a brace: a model of half a billion weights may
-    forget the markup, and no spoken sentence begins so. What may become a call is held back, with the blanks before it.
+    That is `<tool`, in one token or several, or a first or second line that begins with a brace or as JSON in Markdown:
+    a model of half a billion weights may forget the markup, and no spoken sentence begins so. What may become a call is
+    held back, with the blanks before it.
     """
 
     def __init__(self) -> None:
         self._held = ""
         self._line = ""
+        self._lines = 0
         self.tokens: list[int] = []
         """That may be the beginning of the markup."""
         self.lead = ""
@@ -41,13 +47,20 @@ class CallWatch:
 
     def begins_call(self, text: str) -> bool:
         """Whether a next token that stands for `text` is, or completes, the beginning of a call."""
-        return BEGIN in self._held + text or _BARE.match((self._line + text).rpartition("\n")[2]) is not None
+        if BEGIN in self._held + text:
+            return True
+        return self._lines <= 1 and _BARE.search(self._line + text) is not None
+
+    def nears_call(self, text: str) -> bool:
+        """Whether a next token that stands for `text` leads to a call, or to code, which is where one would follow."""
+        return BEGIN in self._held + text or _CODE.search(self._line + text) is not None
 
     def push(self, token: int, text: str) -> str:
         """What can be said with a next token that does not begin a call."""
-        self._line = (self._line + text).rpartition("\n")[2]
+        *ended, self._line = (self._line + text).split("\n")
+        self._lines += sum(not line.isspace() for line in ended if line)
         text = self._held + text
-        markup = overlap(text, BEGIN)
+        markup = overlap(text, BEGIN) or overlap(text, FENCE)
         said = text[: len(text) - markup].rstrip()
         if markup == 0:
             self.tokens, self.lead = [], ""
@@ -80,6 +93,11 @@ class CallReader:
         self._object = _ObjectEnd()
         self.call: Call | None = None
         """The call, once its arguments are complete."""
+
+    @property
+    def within(self) -> Within:
+        """What the JSON that has been written has to end next."""
+        return "string" if self._object.in_string else "structure"
 
     @property
     def is_repetition(self) -> bool:
@@ -133,7 +151,7 @@ class _ObjectEnd:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._in_string = self._escaped = False
+        self.in_string = self._escaped = False
         self.is_over = False
 
     def push(self, text: str) -> str:
@@ -141,10 +159,10 @@ class _ObjectEnd:
         for i, character in enumerate(text):
             if self._escaped:
                 self._escaped = False
-            elif self._in_string:
-                self._escaped, self._in_string = character == "\\", character != '"'
+            elif self.in_string:
+                self._escaped, self.in_string = character == "\\", character != '"'
             elif character == '"':
-                self._in_string = True
+                self.in_string = True
             else:
                 self._depth += (character in "{[") - (character in "}]")
                 if self._depth == 0:
@@ -164,8 +182,10 @@ class Calling:
         self._reader = CallReader(())
         self._calls: tuple[Call, ...] = ()
         self.watch = CallWatch()
-        self.may_call = self._choice.mode != "none"
-        """Whether a call may begin at all."""
+        # small models take what a function returned as a reason to call it again, which would start a second timer
+        last = next((message.role for message in reversed(prompt.messages) if message.role != "system"), "user")
+        self.may_call = self._choice.mode != "none" and last != "tool"
+        """Whether a call may begin where the model likes."""
         self.is_over = False
         """Whether there can be no more calls, and so nothing more of the answer."""
         if self._choice.mode == "required":
@@ -190,10 +210,15 @@ class Calling:
                 return
         self._constraint = self._grammars.begin(self._tools, self._choice)
 
-    def next(self, logits: NDArray[np.float32]) -> list[int]:
-        """The next tokens of the call, at least one: the best by `logits` and those that can only follow."""
-        assert self._constraint is not None
-        return self._constraint.forced() or [self._constraint.choose(logits), *self._constraint.forced()]
+    def next(self, logits: NDArray[np.float32], *, hurry: bool) -> list[int]:
+        """The next tokens of the call, at least one: the best by `logits` and those that can only follow.
+
+        In a `hurry` the call is brought to its end.
+        """
+        constraint = self._constraint
+        assert constraint is not None
+        end = self._reader.within if hurry else None
+        return constraint.forced() or [constraint.choose(logits, end), *constraint.forced()]
 
     def read(self, token: int, text: str) -> Iterator[Step]:
         """What `token` of the call, which stands for `text`, means."""

@@ -98,6 +98,7 @@ class Whisper:
         language: str = "en",
         threads: int = 1,
         compute_type: str = "int8",
+        whole_windows: bool = False,
     ) -> None:
         """Load a CTranslate2 model from `folder` (model.bin, config.json, tokenizer.json, vocabulary.*).
 
@@ -107,6 +108,7 @@ class Whisper:
             language: only matters to a multilingual model.
             threads: for a step of either library.
             compute_type: CTranslate2's; of what it runs.
+            whole_windows: pad every utterance to 30 s, as is usual: to compare with.
 
         Raises:
             ModelMissing: a file is missing.
@@ -123,6 +125,7 @@ class Whisper:
             self._vocabulary = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise whatever they like for a damaged file
             raise ModelCorrupt(f"cannot load the Whisper model in {folder}: {error}") from error
+        self._whole_windows = whole_windows
         start = ["<|startoftranscript|>"]
         if self._model.is_multilingual:
             start += [f"<|{language}|>", "<|transcribe|>"]
@@ -157,7 +160,8 @@ class Whisper:
             return Segment("", no_speech_probability=1.0)
         audible_s = (first / LISTENING_RATE_HZ, (last + 1) / LISTENING_RATE_HZ)
         brief = audible_s[1] - audible_s[0] <= BRIEF_S
-        window = pad(audio, SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S)
+        shortest_s = SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S
+        window = pad(audio, WINDOW_S if self._whole_windows else shortest_s)
         heard = self._listen(audio, window, audible_s, known)
         if heard.looped:
             longer = pad(audio, LOOPED_WINDOW_FACTOR * window.size / LISTENING_RATE_HZ)

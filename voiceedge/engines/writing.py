@@ -15,6 +15,13 @@ from voiceedge.engines.detokenise import Detokeniser, StopText
 from voiceedge.engines.sampling import Sampler
 from voiceedge.engines.tool_calls import Calling
 
+TOKENS_TO_CLOSE = 64
+"""A call that is still open when an answer has so many tokens left, or half of its own if that is less, is brought to
+its end, in the middle of a string if need be: one that is cut off is worth nothing."""
+
+SHORTEST_CALL = 32
+"""Tokens that have to be left for a call to begin after words."""
+
 
 class Writer:
     """Writes one answer.
@@ -68,8 +75,9 @@ class Writer:
             yield from self._write_text(self._sampler.choose(logits))
             return
         if not calling.is_open:
-            token = self._sampler.choose(logits, refused=self._begins_call if not calling.may_call else None)
-            if not self._begins_call(token):
+            may_call = calling.may_call and self._limit - self.tokens >= SHORTEST_CALL
+            token = self._sampler.choose(logits, refused=None if may_call else self._nears_call)
+            if token in self._stop_tokens or not calling.watch.begins_call(self._words.peek(token)):
                 yield from self._write_text(token)
                 return
             calling.begin()
@@ -101,7 +109,8 @@ class Writer:
         yield Piece(token, text)
 
     def _write_call(self, calling: Calling, logits: NDArray[np.float32]) -> Iterator[Step]:
-        for token in calling.next(logits):
+        left = self._limit - self.tokens
+        for token in calling.next(logits, hurry=left <= min(TOKENS_TO_CLOSE, self._limit // 2)):
             self.tokens += 1
             self.pending.append(token)
             yield from calling.read(token, self._words.push(token))
@@ -112,9 +121,9 @@ class Writer:
         if calling.is_over:
             self._end("stop")
 
-    def _begins_call(self, token: int) -> bool:
+    def _nears_call(self, token: int) -> bool:
         assert self._calling is not None
-        return token not in self._stop_tokens and self._calling.watch.begins_call(self._words.peek(token))
+        return token not in self._stop_tokens and self._calling.watch.nears_call(self._words.peek(token))
 
     def _set_free(self, token: int) -> str:
         """What was held back when the answer ends with `token`."""

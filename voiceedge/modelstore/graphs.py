@@ -21,7 +21,7 @@ RECORD = "build.json"
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Turns a GGUF file into a folder."""
+    """Turns a file of weights into a folder."""
 
     version: str
     """Part of the folder's name: another version builds anew."""
@@ -32,9 +32,9 @@ class Builder:
 def onnx_builder() -> Builder:
     """The builder of onnxruntime graphs."""
     # imported only where a model has a build step
-    from voiceedge.modelstore.build import BUILDER_VERSION, build_llm  # noqa: PLC0415
+    from voiceedge.modelstore.build import BUILDER_VERSION, build_graphs  # noqa: PLC0415
 
-    return Builder(str(BUILDER_VERSION), build_llm)
+    return Builder(str(BUILDER_VERSION), build_graphs)
 
 
 class BuiltFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

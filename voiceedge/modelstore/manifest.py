@@ -126,8 +126,8 @@ class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BuildStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is made of the files once they are here."""
 
-    kind: Literal["gguf"]
-    """`gguf`: an onnxruntime graph (modelstore/build)."""
+    kind: Literal["gguf", "ctranslate2"]
+    """What it is made from. `gguf`: graphs of an LLM; `ctranslate2`: of Whisper's decoder (modelstore/build)."""
     input: Name
     """Name of the file that it is made from."""
     output: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]*$")] = "build"

@@ -114,6 +114,7 @@ def _whisper(folder: Path) -> Candidate:
         family="whisper",
         languages=("mul",) if words >= MULTILINGUAL_WORDS else ("en",),
         files={name: folder / name for name in names},
+        build=BuildStep("ctranslate2", "model.bin"),
     )
 
 

@@ -111,8 +111,15 @@ class Answering:
 
     @property
     def response_id(self) -> str | None:
-        """The response that is being made."""
-        return self._turn.response_id if self._turn is not None else None
+        """The response that is being made, as far as the client can know of it.
+
+        Of one that answers speech it knows nothing before `response.created`: whoever cancels "the response" then means
+        another one, which is over.
+        """
+        turn = self._turn
+        if turn is None or not (turn.has_begun or turn.utterance is None):
+            return None
+        return turn.response_id
 
     @property
     def next_number(self) -> int:
@@ -198,6 +205,7 @@ class Answering:
         turn = draft.turn if draft is not None else self._new_turn(request.config, request.utterance)
         turn.is_heard = True
         self._turn, self._parts = turn, draft.parts if draft is not None else None
+        turn.trace.facts["answer_ready_at_endpoint"] = int(draft is not None and draft.parts.is_ready)
         turn.task = self._spawn(self._run(turn, draft, request.question, self._turns), f"turn {self._turns}")
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
@@ -205,6 +213,8 @@ class Answering:
         turn = self._take_turn()
         if turn is not None:
             self._outbox.discard(turn.response_id)
+            if (call := turn.open_call) is not None:
+                self._outbox.discard(call.id)
             self._end(turn, self._turns, cancelled(reason))
             self._playout.stop()
 
@@ -286,8 +296,7 @@ class Answering:
                 self._stop_making()
                 turn.trace.begin_anew()
                 self._parts = self._make(turn, prompt)
-            else:
-                turn.trace.facts["answer_ready_at_endpoint"] = int(self._parts.is_ready)
+                turn.trace.facts["answer_ready_at_endpoint"] = 0
             try:
                 return await self._deliver(turn, self._parts)
             except ContextFull:  # what lines cost is an estimate, and some texts cost more

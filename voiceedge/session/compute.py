@@ -5,7 +5,7 @@ urgent. A step (an encoder run, a token, a clause) is never interrupted: who is 
 result, and the engine is free again after that one step.
 
 Tokens of several sessions are decoded in one run of the model: at most one such run of a model is in flight, and
-whoever waits for one when it begins joins it.
+whoever waits for one when it begins joins it, except those who have time and would make one wait who has none.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024
 """Steps that may wait. A session has at most a handful, so more means that the node is far beyond its sessions."""
-GATHER_S = 0.002
-"""So long a run waits for those that the last one served: they come back within a millisecond, and one run for eight
-costs less than half of eight runs. Nobody is waited for who was not served, so a session alone never waits."""
+GATHER_S = 0.004
+"""So long a run waits for those that the last one served. They are back within a millisecond, unless the event loop
+has to wait for a core itself; without this, sessions fall into a step of one alone and then all the others. Only who
+was served is waited for, so a session alone never waits."""
+JOIN_S = 1.0
+"""A row joins the run of a more urgent one if its deadline is no further off than this: each row makes a run longer by
+a quarter, and who has a second of audio left, or only drafts, can wait for that of a listener who sits in silence."""
 _END = object()
 
 
@@ -225,13 +229,15 @@ class Compute:
                     step.result.set_result(outcome)
 
     def _most_urgent(self) -> list[_Step]:
-        """The most urgent step that can run now, and behind it the rows that wait for the same model."""
+        """The most urgent step that can run now, and behind it the rows that may share its run."""
         self._waiting = [step for step in self._waiting if not step.result.cancelled()]
         ready = sorted(filter(self._is_ready, self._waiting), key=_Step.urgency)
         if not ready or ready[0].row is None:
             return ready[:1]
-        model = ready[0].row.model
-        return [step for step in ready if step.row is not None and step.row.model is model]
+        first, *others = ready
+        model, latest = ready[0].row.model, max(first.urgency()[0], now()) + JOIN_S
+        rows = [step for step in others if step.row is not None and step.row.model is model]
+        return [first, *(step for step in rows if step.urgency()[0] <= latest)]
 
     def _is_ready(self, step: _Step) -> bool:
         if step.row is None:

@@ -59,7 +59,7 @@ class Delivery:
                 self._write(part)
             case Clause():
                 self._open_message()
-                self._send_delta(turn.lifecycle.transcript(part.written))
+                self._send_deltas(turn.lifecycle.transcript(part.written), turn.response_id)
                 turn.say(part.written)
             case Sound(audio):
                 # noted before it is sent: whoever barges in meanwhile must find what was heard
@@ -70,7 +70,7 @@ class Delivery:
                 self._open_call(name)
             case CallPiece(token, text):
                 turn.call_with(token, text)
-                self._send_delta(turn.lifecycle.arguments(text))
+                self._send_deltas(turn.lifecycle.arguments(text), turn.calls[-1].id)
             case CallClosed():
                 self._send(turn.lifecycle.close_call())
                 self._history.update(turn.close_call())
@@ -87,7 +87,7 @@ class Delivery:
             self._loose.append((piece.token, piece.text))
         if turn.config.output_modality == "text" and piece.text and not turn.calls:
             self._open_message()
-            self._send_delta(turn.lifecycle.text(piece.text))
+            self._send_deltas(turn.lifecycle.text(piece.text), turn.response_id)
             turn.say(piece.text)
 
     def _open_message(self) -> None:
@@ -114,7 +114,10 @@ class Delivery:
         for event in events:
             self._outbox.put(event)
 
-    def _send_delta(self, events: list[ServerEvent]) -> None:
-        """Send what the answer takes back when it is cancelled: the events that close it say it all."""
+    def _send_deltas(self, events: list[ServerEvent], owner: str) -> None:
+        """Send what is taken back when its owner is cancelled: the events that close it say it all.
+
+        Words go with their sound, as long as the response lasts; arguments only until their call is complete.
+        """
         for event in events:
-            self._outbox.put(event, response_id=self._turn.response_id)
+            self._outbox.put(event, owner=owner)

@@ -19,6 +19,9 @@ from voiceedge.session.turn import Utterance
 
 log = logging.getLogger(__name__)
 
+READ_LANGUAGE = "en"
+"""What `conversation/ending.py` can read; in other languages silence and the end-of-turn model decide."""
+
 
 class Drafting:
     """Drafts for one session: at most one at a time, for the pause that the user makes now."""
@@ -30,9 +33,9 @@ class Drafting:
         answering: Answering,
         spawn: Spawn,
         *,
-        on_words: Callable[[int, str], None],
+        on_words: Callable[[int, str, float | None], None],
     ) -> None:
-        """`on_words` takes (pause, words) as soon as they are known; it may end the turn, and take the draft."""
+        """`on_words` takes (pause, words, probability that a sentence ends there); it may end the turn."""
         self._node = node
         self._transcribing = transcribing
         self._answering = answering
@@ -43,11 +46,10 @@ class Drafting:
     def begin(self, pause: int, utterance: Utterance, config: ResponseConfig | None) -> None:
         """Listen to what has been said so far and answer it; `config` is None where nobody asks for an answer.
 
-        Drafts live on idle time: when others wait for an engine, there is none.
+        The words are needed to tell whether the turn is over. An answer lives on idle time: when somebody waits for
+        an engine, none is drafted.
         """
         self.drop()
-        if self._node.compute.is_busy:
-            return
         utterance.is_over = False
         self._utterance = utterance
         self._transcribing.listen(utterance)
@@ -80,6 +82,21 @@ class Drafting:
         except VoiceEdgeError as error:
             log.debug("the draft has no words: %s", error)  # the client is told if the turn ends here
             return
-        self._on_words(pause, words)
-        if self._utterance is utterance and words and config is not None:
+        if words and config is not None and not self._node.compute.is_busy:
             self._answering.draft(config, utterance, words)
+        if self._node.names.language != READ_LANGUAGE:
+            return
+        whole = await self._whole(words)
+        if self._utterance is utterance:
+            self._on_words(pause, words, whole)
+
+    async def _whole(self, words: str) -> float | None:
+        """Ask what language makes of the words; without its answer they are judged by their last ones."""
+        sentence_end, clock = self._node.engines.sentence_end, self._node.clock
+        if sentence_end is None or not words:
+            return None
+        try:
+            return await self._node.compute.run(lambda: sentence_end.probability(words), deadline=clock())
+        except VoiceEdgeError as error:
+            log.warning("Nobody can tell whether a sentence has ended. %s", error)
+            return None

@@ -19,10 +19,13 @@ class Idle:
         self._position = position
         self._on_expired = on_expired
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def begin(self, timeout_ms: int, *, after_s: float) -> None:
         """Wait for the rest of the answer, `after_s`, and then so long for the user."""
         self.stop()
+        if self._is_closed:
+            return
         self._timer = asyncio.get_running_loop().call_later(after_s, self._played, timeout_ms)
 
     def stop(self) -> None:
@@ -30,6 +33,11 @@ class Idle:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def close(self) -> None:
+        """The session is over: events that are still on their way out begin nothing any more."""
+        self.stop()
+        self._is_closed = True
 
     def _played(self, timeout_ms: int) -> None:
         loop = asyncio.get_running_loop()

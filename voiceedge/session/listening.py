@@ -78,10 +78,10 @@ class Listening:
         self._on_resumed()
         return was_speaking
 
-    def read(self, pause: int, words: str) -> None:
-        """Take what was said up to a pause; the turn may end at once."""
+    def read(self, pause: int, words: str, whole: float | None) -> None:
+        """Take what was said up to a pause, and how likely a sentence ends there; the turn may end at once."""
         endpoint = self._hearing.endpoint
-        for decision in endpoint.read(pause, words) if endpoint is not None else ():
+        for decision in endpoint.read(pause, words, whole) if endpoint is not None else ():
             self._decided(decision)
 
     def stop_watching(self) -> None:

@@ -34,8 +34,8 @@ Late = Callable[[], ServerEvent | None]
 class _Entry:
     event: ServerEvent | Late
     audio_s: float = 0.0
-    response_id: str | None = None
-    """Set on what a cancelled answer takes with it."""
+    owner: str | None = None
+    """The response, or the call, that takes it along when it is cancelled."""
     handed_over: Callable[[], None] | None = None
     """Told when the event is handed to the socket."""
 
@@ -53,27 +53,25 @@ class Outbox:
         self._room = asyncio.Event()
         self._room.set()
 
-    def put(self, event: ServerEvent | Late, *, response_id: str | None = None) -> None:
+    def put(self, event: ServerEvent | Late, *, owner: str | None = None) -> None:
         """Queue an event.
 
         Raises:
             SlowReader: the queue is full.
         """
-        self._append(_Entry(event, response_id=response_id))
+        self._append(_Entry(event, owner=owner))
 
-    async def put_audio(
-        self, event: ServerEvent, seconds: float, response_id: str, handed_over: Callable[[], None]
-    ) -> None:
+    async def put_audio(self, event: ServerEvent, seconds: float, owner: str, handed_over: Callable[[], None]) -> None:
         """Queue an audio delta; wait while too much audio stands before it."""
         while self._audio_s >= MAX_AUDIO_S:
             self._room.clear()
             await self._room.wait()
         self._audio_s += seconds
-        self._append(_Entry(event, seconds, response_id, handed_over))
+        self._append(_Entry(event, seconds, owner, handed_over))
 
-    def discard(self, response_id: str) -> None:
+    def discard(self, owner: str) -> None:
         """Take back what has not been sent of a cancelled answer's audio and captions."""
-        kept = [entry for entry in self._entries if entry.response_id != response_id]
+        kept = [entry for entry in self._entries if entry.owner != owner]
         self._entries = deque(kept)
         self._audio_s = sum(entry.audio_s for entry in kept)
         self._room.set()

@@ -129,7 +129,7 @@ class Session:
 
     def _hang_up(self) -> None:
         self._listening.stop_watching()
-        self._idle.stop()
+        self._idle.close()
         self._answering.abandon()
         for child in self._children:
             child.cancel()
@@ -353,6 +353,7 @@ class Session:
                     self._answering.cancel("turn_detected")
                 case Action.CANCEL_TURN:
                     self._answering.cancel("client_cancelled")
+                    self._outbox.put(self._await_user)
 
     def _receive_if_legal(self, event: Event) -> None:
         """For what clients do at any time: where it changes nothing, it is no event of the conversation."""

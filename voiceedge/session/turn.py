@@ -131,6 +131,11 @@ class Turn:
         return self.calls[-1]
 
     @property
+    def open_call(self) -> Item | None:
+        """The call whose arguments are being written."""
+        return self.calls[-1] if self.calls and not self.calls[-1].is_complete else None
+
+    @property
     def items(self) -> list[Item]:
         """What the answer has put into the conversation, as it is now."""
         return ([] if self.message is None else [self.message]) + self.calls

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, stt
+from livekit.agents import Agent, AgentSession, function_tool, stt
 from livekit.agents.utils import http_context
 from livekit.agents.voice import io
 from livekit.plugins import openai
 from openai.types.beta.realtime.session import TurnDetection
-from scenarios import RATE_HZ, STORYTELLER, Microphone, Node, main, until
+from scenarios import ATLAS, CAPITAL, RATE_HZ, STORYTELLER, Microphone, Node, main, scenario, until
 
 AEC_WARM_UP_S = 3.2
 """LiveKit ignores the microphone for its first 3 s of speaking (`aec_warmup_duration`)."""
@@ -108,7 +108,7 @@ class Call:
 
 
 @asynccontextmanager
-async def calling(node: Node, instructions=BRIEF, *, manual=False, audible=True, **model):
+async def calling(node: Node, instructions=BRIEF, *, manual=False, audible=True, tools=(), **model):
     warnings = Warnings()
     logging.getLogger("livekit").addHandler(warnings)
     turns = {"interruption": {"resume_false_interruption": False}}
@@ -120,7 +120,7 @@ async def calling(node: Node, instructions=BRIEF, *, manual=False, audible=True,
         session.input.audio = Ear()
         if audible:
             session.output.audio = Mouth()
-        agent = Agent(instructions=instructions)
+        agent = Agent(instructions=instructions, tools=list(tools))
         call = Call(session, agent)
         await session.start(agent, record=False)
         try:
@@ -132,6 +132,7 @@ async def calling(node: Node, instructions=BRIEF, *, manual=False, audible=True,
     assert not warnings.lines, warnings.lines[0]
 
 
+@scenario("greeting")
 async def greeting(node):
     async with calling(node) as call:
         handle = call.session.generate_reply(instructions="Greet the user.")
@@ -140,6 +141,7 @@ async def greeting(node):
         return await call.answers(1)
 
 
+@scenario("speech")
 async def speech(node):
     async with calling(node) as call, Microphone.open(call.ear.hear, chunk_s=0.05) as microphone:
         await microphone.say(node.say("question"))
@@ -148,6 +150,7 @@ async def speech(node):
         return f"{call.said('user')[0]} {answer}"
 
 
+@scenario("second turn")
 async def second(node):
     async with calling(node) as call, Microphone.open(call.ear.hear, chunk_s=0.05) as microphone:
         await microphone.say(node.say("question"))
@@ -156,6 +159,27 @@ async def second(node):
         return node.shown(await call.answers(2), users=2, answers=1)
 
 
+@scenario("tool turn")
+async def tool_turn(node):
+    asked = []
+
+    @function_tool
+    async def capital(country: str) -> str:
+        """Looks up the capital of a country in the atlas."""
+        asked.append(country)
+        return CAPITAL
+
+    async with (
+        calling(node, ATLAS, tools=[capital]) as call,
+        Microphone.open(call.ear.hear, chunk_s=0.05) as microphone,
+    ):
+        await microphone.say(node.say("question"))
+        await call.until(lambda: any(CAPITAL in text for text in call.said("assistant")), "the result in the answer")
+        assert len(asked) == 1, asked
+        return f"capital({asked[0]}) {call.said('assistant')[-1]}"
+
+
+@scenario("barge-in")
 async def barge_in(node):
     async with calling(node, STORYTELLER) as call, Microphone.open(call.ear.hear, chunk_s=0.05) as microphone:
         await microphone.say(node.say("question"))
@@ -171,6 +195,7 @@ async def barge_in(node):
         return f"interrupted after {call.mouth.segments[0]:.1f} s, answered again"
 
 
+@scenario("push-to-talk")
 async def push_to_talk(node):
     async with (
         calling(node, manual=True, turn_detection=None) as call,
@@ -183,6 +208,7 @@ async def push_to_talk(node):
         return await call.answers(1)
 
 
+@scenario("text")
 async def text(node):
     async with calling(node, audible=False, modalities=["text"]) as call:
         await call.session.generate_reply(user_input="What is the capital of France?")
@@ -191,6 +217,7 @@ async def text(node):
         return f"{first} / {node.shown(await call.answers(2), users=2, answers=1)}"
 
 
+@scenario("transcription")
 async def transcription(node):
     async with http_context.open():
         listener = openai.STT(base_url=node.base_url, api_key="any", use_realtime=True)
@@ -207,6 +234,7 @@ async def transcription(node):
         raise AssertionError("no final transcript")
 
 
+@scenario("no reply")
 async def no_reply(node):
     detection = TurnDetection(type="server_vad", create_response=False, interrupt_response=False)
     async with (
@@ -221,6 +249,7 @@ async def no_reply(node):
         return await call.answers(1)
 
 
+@scenario("reconnect")
 async def reconnect(node):
     reconnected = []
     async with calling(node, max_session_duration=6.0) as call:
@@ -232,17 +261,4 @@ async def reconnect(node):
         return node.shown(await call.answers(2), users=2, answers=1)
 
 
-main(
-    {name: version(name) for name in ("livekit-agents", "livekit-plugins-openai")},
-    {
-        "greeting": greeting,
-        "speech": speech,
-        "second turn": second,
-        "barge-in": barge_in,
-        "push-to-talk": push_to_talk,
-        "text": text,
-        "transcription": transcription,
-        "no reply": no_reply,
-        "reconnect": reconnect,
-    },
-)
+main({name: version(name) for name in ("livekit-agents", "livekit-plugins-openai")})

@@ -1,16 +1,16 @@
 // @openai/agents (Node): a RealtimeSession over its WebSocket transport.
 
-import { RealtimeAgent, RealtimeSession } from '@openai/agents/realtime';
+import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents/realtime';
 import { readFileSync } from 'node:fs';
-import { assert, main, Microphone, milliseconds, node, sleep, STORYTELLER, until } from './scenarios.mjs';
+import { assert, ATLAS, CAPITAL, main, Microphone, milliseconds, node, sleep, STORYTELLER, TOOL, until } from './scenarios.mjs';
 
 const BRIEF = 'You are a helpful assistant. Answer in one sentence.';
 const { version } = JSON.parse(readFileSync(new URL('./node_modules/@openai/agents/package.json', import.meta.url)));
 
 /** A connected session and what it said. */
 class Call {
-  static async open(instructions = BRIEF, config = {}) {
-    const agent = new RealtimeAgent({ name: 'Test', instructions });
+  static async open(instructions = BRIEF, config = {}, tools = []) {
+    const agent = new RealtimeAgent({ name: 'Test', instructions, tools });
     const call = new Call();
     call.session = new RealtimeSession(agent, { transport: 'websocket', config, tracingDisabled: true });
     call.events = [];
@@ -97,6 +97,25 @@ async function second() {
   return answer;
 }
 
+async function toolTurn() {
+  const asked = [];
+  const capital = tool({
+    ...TOOL,
+    execute: ({ country }) => {
+      asked.push(country);
+      return CAPITAL;
+    },
+  });
+  const call = await Call.open(ATLAS, {}, [capital]);
+  await call.microphone().say(node.say('question'));
+  await call.until(() => call.of('response.done').length >= 2, 'response.done 2');
+  await call.until(() => call.said('assistant').at(-1)?.includes(CAPITAL), 'the result in the answer');
+  assert(asked.length === 1, JSON.stringify(asked));
+  const answer = call.said('assistant').at(-1);
+  call.close();
+  return `capital(${asked[0]}) ${answer}`;
+}
+
 async function bargeIn() {
   const call = await Call.open(STORYTELLER);
   const microphone = call.microphone();
@@ -176,6 +195,7 @@ await main(
     greeting,
     speech,
     'second turn': second,
+  'tool turn': toolTurn,
     'barge-in': bargeIn,
     'push-to-talk': pushToTalk,
     text,

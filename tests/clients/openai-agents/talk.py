@@ -6,8 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeModelSendRawMessage, RealtimeRunner
-from scenarios import STORYTELLER, Microphone, Node, main, seconds, until
+from scenarios import ATLAS, CAPITAL, STORYTELLER, Microphone, Node, main, scenario, seconds, until
 
 BRIEF = "You are a helpful assistant. Answer in one sentence."
 
@@ -62,8 +63,8 @@ def _words(item):
 
 
 @asynccontextmanager
-async def calling(node: Node, instructions=BRIEF, **settings):
-    agent = RealtimeAgent(name="Test", instructions=instructions)
+async def calling(node: Node, instructions=BRIEF, tools=(), **settings):
+    agent = RealtimeAgent(name="Test", instructions=instructions, tools=list(tools))
     settings = {"model_name": "gpt-realtime", **settings}
     runner = RealtimeRunner(agent, config={"tracing_disabled": True})
     where = {"url": f"{node.socket_url}?model=voiceedge", "api_key": "any"}
@@ -80,6 +81,7 @@ async def calling(node: Node, instructions=BRIEF, **settings):
     assert not errors, errors
 
 
+@scenario("greeting")
 async def greeting(node):
     async with calling(node) as call:
         await call.until("session.updated")
@@ -87,6 +89,7 @@ async def greeting(node):
         return await call.answers(1)
 
 
+@scenario("speech")
 async def speech(node):
     async with calling(node) as call, Microphone.open(call.session.send_audio) as microphone:
         await microphone.say(node.say("question"))
@@ -96,6 +99,7 @@ async def speech(node):
         return f"{call.said('user')[0]} {answer}"
 
 
+@scenario("second turn")
 async def second(node):
     async with calling(node) as call, Microphone.open(call.session.send_audio) as microphone:
         await microphone.say(node.say("question"))
@@ -107,6 +111,30 @@ async def second(node):
         return node.shown(await call.answers(2), users=2, answers=1)
 
 
+@scenario("tool turn")
+async def tool_turn(node):
+    asked = []
+
+    @function_tool
+    def capital(country: str) -> str:
+        """Looks up the capital of a country in the atlas."""
+        asked.append(country)
+        return CAPITAL
+
+    async with (
+        calling(node, ATLAS, tools=[capital]) as call,
+        Microphone.open(call.session.send_audio) as microphone,
+    ):
+        await microphone.say(node.say("question"))
+        await call.until("response.done", 2)
+        await until(lambda: CAPITAL in call.said("assistant")[-1], "the result in the answer", 5.0)
+        assert len(asked) == 1, asked
+        ended = [event.output for event in call.events if event.type == "tool_end"]
+        assert ended == [CAPITAL], ended
+        return f"capital({asked[0]}) {call.said('assistant')[-1]}"
+
+
+@scenario("barge-in")
 async def barge_in(node):
     async with calling(node, STORYTELLER) as call, Microphone.open(call.session.send_audio) as microphone:
         await microphone.say(node.say("question"))
@@ -121,6 +149,7 @@ async def barge_in(node):
         return "cancelled, truncated, answered again"
 
 
+@scenario("push-to-talk")
 async def push_to_talk(node):
     async with calling(node, turn_detection=None) as call:
         await call.until("session.updated")
@@ -132,6 +161,7 @@ async def push_to_talk(node):
         return await call.answers(1)
 
 
+@scenario("text")
 async def text(node):
     async with calling(node, output_modalities=["text"]) as call:
         await call.session.send_message("What is the capital of France?")
@@ -144,6 +174,7 @@ async def text(node):
         return " / ".join(call.said("assistant"))
 
 
+@scenario("no reply")
 async def no_reply(node):
     detection = {"type": "server_vad", "create_response": False, "interrupt_response": False}
     async with calling(node, turn_detection=detection) as call, Microphone.open(call.session.send_audio) as microphone:
@@ -155,15 +186,4 @@ async def no_reply(node):
         return await call.answers(1)
 
 
-main(
-    {"openai-agents": version("openai-agents")},
-    {
-        "greeting": greeting,
-        "speech": speech,
-        "second turn": second,
-        "barge-in": barge_in,
-        "push-to-talk": push_to_talk,
-        "text": text,
-        "no reply": no_reply,
-    },
-)
+main({"openai-agents": version("openai-agents")})

@@ -3,7 +3,7 @@
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 import { readFileSync } from 'node:fs';
-import { assert, main, Microphone, milliseconds, node, sleep, STORYTELLER, until } from './scenarios.mjs';
+import { assert, ATLAS, CAPITAL, main, Microphone, milliseconds, node, sleep, STORYTELLER, TOOL, until } from './scenarios.mjs';
 
 const { version } = JSON.parse(readFileSync(new URL('./node_modules/openai/package.json', import.meta.url)));
 const NAMES = {
@@ -112,6 +112,22 @@ async function second() {
   return answer;
 }
 
+async function toolTurn() {
+  const call = await Call.open({ type: 'realtime', instructions: ATLAS, tools: [{ type: 'function', ...TOOL }] });
+  call.write('What is the capital of France?');
+  call.rt.send({ type: 'response.create' });
+  const asked = await call.until('response.function_call_arguments.done');
+  assert(asked.name === 'capital' && 'country' in JSON.parse(asked.arguments), JSON.stringify(asked));
+  await call.until('response.done');
+  const item = { type: 'function_call_output', call_id: asked.call_id, output: CAPITAL };
+  call.rt.send({ type: 'conversation.item.create', item });
+  call.rt.send({ type: 'response.create' });
+  const answer = await call.answers(2);
+  assert(answer.includes(CAPITAL), answer);
+  call.close();
+  return `capital${asked.arguments} ${answer}`;
+}
+
 async function bargeIn() {
   const call = await Call.open({ ...NAMES, instructions: STORYTELLER });
   const microphone = call.microphone();
@@ -201,6 +217,7 @@ await main(
     greeting,
     speech,
     'second turn': second,
+  'tool turn': toolTurn,
     'barge-in': bargeIn,
     'push-to-talk': pushToTalk,
     text,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from contextlib import asynccontextmanager
 
 import openai
 from openai import AsyncOpenAI
-from scenarios import STORYTELLER, Microphone, Node, main, seconds
+from scenarios import ATLAS, CAPITAL, STORYTELLER, TOOL, Microphone, Node, main, scenario, seconds
 
 NAMES = {
     "type": "realtime",
@@ -72,12 +73,14 @@ async def calling(node: Node, session=None, **options):
         yield call
 
 
+@scenario("greeting")
 async def greeting(node):
     async with calling(node) as call:
         await call.connection.response.create(response={"instructions": "Greet the user."})
         return await call.answered()
 
 
+@scenario("speech")
 async def speech(node):
     async with calling(node, NAMES) as call, Microphone.open(call.append) as microphone:
         saying = asyncio.create_task(microphone.say(node.say("question")))
@@ -88,6 +91,7 @@ async def speech(node):
         return f"{heard.transcript} {answer}"
 
 
+@scenario("second turn")
 async def second(node):
     async with calling(node, NAMES) as call, Microphone.open(call.append) as microphone:
         answers = []
@@ -99,6 +103,26 @@ async def second(node):
         return node.shown(answers[1], users=2, answers=1)
 
 
+@scenario("tool turn")
+async def tool_turn(node):
+    session = {"type": "realtime", "instructions": ATLAS, "tools": [{"type": "function", **TOOL}]}
+    async with calling(node, session) as call:
+        await call.write("What is the capital of France?")
+        await call.connection.response.create()
+        arguments = await call.until("response.function_call_arguments.done")
+        assert arguments.name == "capital", arguments
+        assert "country" in json.loads(arguments.arguments), arguments
+        done = (await call.until("response.done")).response
+        assert done.output[-1].call_id == arguments.call_id, done
+        output = {"type": "function_call_output", "call_id": arguments.call_id, "output": CAPITAL}
+        await call.connection.conversation.item.create(item=output)
+        await call.connection.response.create()
+        answer = await call.answered()
+        assert CAPITAL in answer, answer
+        return f"{arguments.name}{arguments.arguments} {answer}"
+
+
+@scenario("barge-in")
 async def barge_in(node):
     async with calling(node, NAMES | {"instructions": STORYTELLER}) as call, Microphone.open(call.append) as microphone:
         saying = asyncio.create_task(microphone.say(node.say("question")))
@@ -119,6 +143,7 @@ async def barge_in(node):
         return "cancelled, truncated, answered again"
 
 
+@scenario("push-to-talk")
 async def push_to_talk(node):
     session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
     async with calling(node, session) as call:
@@ -131,6 +156,7 @@ async def push_to_talk(node):
         return await call.answered()
 
 
+@scenario("text")
 async def text(node):
     async with calling(node, {"type": "realtime", "output_modalities": ["text"]}) as call:
         await call.write("What is the capital of France?")
@@ -143,6 +169,7 @@ async def text(node):
         return words
 
 
+@scenario("transcription")
 async def transcription(node):
     session = {"type": "transcription", "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
     options = {"model": openai.omit, "extra_query": {"intent": "transcription"}}
@@ -154,6 +181,7 @@ async def transcription(node):
         return heard.transcript
 
 
+@scenario("no reply")
 async def no_reply(node):
     detection = {"type": "server_vad", "create_response": False, "interrupt_response": False}
     session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
@@ -172,6 +200,7 @@ async def no_reply(node):
         return await call.answered()
 
 
+@scenario("reconnect")
 async def reconnect(node):
     async with calling(node) as call:
         await call.write("What is the capital of France?", id="mine-1")
@@ -190,17 +219,4 @@ async def reconnect(node):
         return node.shown(await call.answered(), users=2, answers=1)
 
 
-main(
-    {"openai": openai.__version__},
-    {
-        "greeting": greeting,
-        "speech": speech,
-        "second turn": second,
-        "barge-in": barge_in,
-        "push-to-talk": push_to_talk,
-        "text": text,
-        "transcription": transcription,
-        "no reply": no_reply,
-        "reconnect": reconnect,
-    },
-)
+main({"openai": openai.__version__})

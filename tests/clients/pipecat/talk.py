@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from loguru import logger
+from pipecat.adapters.schemas.function_schema import FunctionSchema
+from pipecat.adapters.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     ErrorFrame,
     InputAudioRawFrame,
@@ -30,7 +32,7 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
-from scenarios import RATE_HZ, STORYTELLER, Microphone, Node, main, until
+from scenarios import ATLAS, CAPITAL, RATE_HZ, STORYTELLER, TOOL, Microphone, Node, main, scenario, until
 
 BRIEF = "You are a helpful assistant. Answer in one sentence."
 logger.remove()
@@ -97,7 +99,8 @@ class Call:
 
     def said(self, role):
         messages = self.context.get_messages()
-        return [message["content"] for message in messages if isinstance(message, dict) and message["role"] == role]
+        said = [message for message in messages if isinstance(message, dict) and message["role"] == role]
+        return [message["content"] for message in said if message.get("content")]  # calls have none
 
     async def until(self, condition, what):
         await until(lambda: condition() or self.of(ErrorFrame), what)
@@ -135,7 +138,7 @@ async def running(call, *processors):
 
 
 @asynccontextmanager
-async def calling(node: Node, messages=(), instructions=BRIEF, detection=None, **properties):
+async def calling(node: Node, messages=(), instructions=BRIEF, detection=None, tools=None, **properties):
     heard = events.AudioInput(
         transcription=events.InputAudioTranscription(),
         noise_reduction=events.InputAudioNoiseReduction(type="near_field"),
@@ -147,13 +150,14 @@ async def calling(node: Node, messages=(), instructions=BRIEF, detection=None, *
         session_properties=events.SessionProperties(audio=events.AudioConfiguration(input=heard), **properties),
     )
     llm = OpenAIRealtimeLLMService(api_key="any", base_url=node.socket_url, settings=settings)
-    call = Call(LLMContext(list(messages)))
+    call = Call(LLMContext(list(messages)) if tools is None else LLMContext(list(messages), tools))
     user, assistant = LLMContextAggregatorPair(call.context)
     call.llm = llm
     async with running(call, user, call.before, llm, call.after, call.mouth, assistant):
         yield call
 
 
+@scenario("greeting")
 async def greeting(node):
     async with calling(node) as call:
         await call.worker.queue_frames([LLMRunFrame()])
@@ -162,6 +166,7 @@ async def greeting(node):
         return answer
 
 
+@scenario("speech")
 async def speech(node):
     async with calling(node) as call, Microphone.open(call.ear.hear) as microphone:
         await call.worker.queue_frames([LLMRunFrame()])
@@ -172,6 +177,7 @@ async def speech(node):
         return f"{call.said('user')[-1]} {answer}"
 
 
+@scenario("second turn")
 async def second(node):
     async with calling(node) as call, Microphone.open(call.ear.hear) as microphone:
         await call.worker.queue_frames([LLMRunFrame()])
@@ -182,6 +188,28 @@ async def second(node):
         return node.shown(await call.answers(3), users=2, answers=2)
 
 
+@scenario("tool turn")
+async def tool_turn(node):
+    asked = []
+
+    async def capital(params):
+        asked.append(params.arguments)
+        await params.result_callback(CAPITAL)
+
+    functions = ToolsSchema(
+        [FunctionSchema(TOOL["name"], TOOL["description"], TOOL["parameters"]["properties"], ["country"])]
+    )
+    async with calling(node, instructions=ATLAS, tools=functions) as call, Microphone.open(call.ear.hear) as microphone:
+        call.llm.register_function("capital", capital)
+        await call.worker.queue_frames([LLMRunFrame()])
+        await call.answers(1)
+        await microphone.say(node.say("question"))
+        await call.until(lambda: any(CAPITAL in text for text in call.said("assistant")), "the result in the answer")
+        assert len(asked) == 1, asked
+        return f"capital({asked[0]}) {call.said('assistant')[-1]}"
+
+
+@scenario("barge-in")
 async def barge_in(node):
     async with calling(node, instructions=STORYTELLER) as call, Microphone.open(call.ear.hear) as microphone:
         await call.worker.queue_frames([LLMRunFrame()])
@@ -194,6 +222,7 @@ async def barge_in(node):
         return "interrupted, answered again"
 
 
+@scenario("push-to-talk")
 async def push_to_talk(node):
     async with calling(node, detection=False) as call, Microphone.open(call.ear.hear) as microphone:
         await call.worker.queue_frames([LLMRunFrame()])
@@ -207,6 +236,7 @@ async def push_to_talk(node):
         return call.of(TranscriptionFrame)[0].text
 
 
+@scenario("text")
 async def text(node):
     asked = [{"role": "user", "content": "What is the capital of France?"}]
     async with calling(node, asked, output_modalities=["text"]) as call:
@@ -217,6 +247,7 @@ async def text(node):
         return answer
 
 
+@scenario("transcription")
 async def transcription(node):
     stt = OpenAIRealtimeSTTService(api_key="any", base_url=node.socket_url, turn_detection=None)
     call = Call(LLMContext())
@@ -226,6 +257,7 @@ async def transcription(node):
         return call.of(TranscriptionFrame)[0].text
 
 
+@scenario("no reply")
 async def no_reply(node):
     detection = events.SemanticTurnDetection(create_response=False, interrupt_response=False)
     async with calling(node, detection=detection) as call, Microphone.open(call.ear.hear) as microphone:
@@ -237,6 +269,7 @@ async def no_reply(node):
         return await call.answers(1)
 
 
+@scenario("reconnect")
 async def reconnect(node):
     asked = [
         {"role": "user", "content": "What is the capital of France?"},
@@ -260,17 +293,4 @@ async def reconnect(node):
     return before
 
 
-main(
-    {"pipecat-ai": version("pipecat-ai")},
-    {
-        "greeting": greeting,
-        "speech": speech,
-        "second turn": second,
-        "barge-in": barge_in,
-        "push-to-talk": push_to_talk,
-        "text": text,
-        "transcription": transcription,
-        "no reply": no_reply,
-        "reconnect": reconnect,
-    },
-)
+main({"pipecat-ai": version("pipecat-ai")})

@@ -6,6 +6,18 @@ import { parseArgs } from 'node:util';
 
 export const RATE_HZ = 24_000;
 export const STORYTELLER = 'You are a storyteller. Tell long stories of at least ten sentences.';
+export const ATLAS = 'You look up capitals in the atlas: call the function capital for every country. It knows better than you.';
+export const TOOL = {
+  name: 'capital', // the fake node calls it when its name is heard, and it is in the first question
+  description: 'Looks up the capital of a country in the atlas.',
+  parameters: {
+    type: 'object',
+    properties: { country: { type: 'string' } },
+    required: ['country'],
+    additionalProperties: false,
+  },
+};
+export const CAPITAL = 'Lyon'; // what it returns: nobody says so who has not seen the result
 const CHUNK_MS = 20;
 const CHUNK_BYTES = (CHUNK_MS * RATE_HZ * 2) / 1000;
 const WAV_HEADER_BYTES = 44;

@@ -23,6 +23,16 @@ SCENARIO_S = 45.0
 """A scenario is 1 to 15 s of talk; what takes this long hangs."""
 STORYTELLER = "You are a storyteller. Tell long stories of at least ten sentences."
 """Instructions whose answers are long enough to be interrupted."""
+ATLAS = "You look up capitals in the atlas: call the function capital for every country. It knows better than you."
+"""Instructions that make a model call `TOOL`."""
+TOOL = {
+    "name": "capital",
+    "description": "Looks up the capital of a country in the atlas.",
+    "parameters": {"type": "object", "properties": {"country": {"type": "string"}}, "required": ["country"]},
+}
+"""A function; the fake node calls it when its name is heard, and it is in the first question."""
+CAPITAL = "Lyon"
+"""What it returns: nobody says so who has not seen the result."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +119,21 @@ async def until(condition: Callable[[], object], what: str, within_s: float = 15
 
 
 Scenario = Callable[[Node], Awaitable[object]]
+SCENARIOS: dict[str, Scenario] = {}
+"""By name, in their order."""
 
 
-def main(versions: Mapping[str, str], scenarios: Mapping[str, Scenario]) -> None:
+def scenario(name: str) -> Callable[[Scenario], Scenario]:
+    """Make a function the scenario of this name."""
+
+    def take(function: Scenario) -> Scenario:
+        SCENARIOS[name] = function
+        return function
+
+    return take
+
+
+def main(versions: Mapping[str, str]) -> None:
     """Run the scenarios that were asked for, one JSON line each: name, ok, note."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--node", required=True)
@@ -120,11 +142,11 @@ def main(versions: Mapping[str, str], scenarios: Mapping[str, Scenario]) -> None
     parser.add_argument("--only", default="", help="scenarios, separated by commas")
     asked = parser.parse_args()
     node = Node(asked.node, asked.speech, asked.fake)
-    chosen = asked.only.split(",") if asked.only else list(scenarios)
+    chosen = asked.only.split(",") if asked.only else list(SCENARIOS)
     _print({"versions": dict(versions)})
     for name in chosen:
-        if name in scenarios:
-            _print({"scenario": name, **asyncio.run(_result(scenarios[name], node))})
+        if name in SCENARIOS:
+            _print({"scenario": name, **asyncio.run(_result(SCENARIOS[name], node))})
 
 
 async def _result(scenario: Scenario, node: Node) -> dict[str, object]:

@@ -4,8 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from tests.modelstore.build.tiny import write_tiny
 from tests.modelstore.build.tiny_whisper import HEAD, HEADS, LAYERS, WIDTH, forward, weights, write
 from voiceedge.errors import ConfigError
+from voiceedge.modelstore.build import build_graphs
 from voiceedge.modelstore.build.whisper import build_whisper
 
 TOKENS = [5, 60, 17, 17, 2, 3, 44]
@@ -70,6 +72,13 @@ def test_keys_and_values_of_two_stretches_of_audio_are_those_of_both(exact):
     for name, expected in whole.items():
         joined = np.concatenate([first[name], second[name]], axis=3 if "key" in name else 2)
         assert np.allclose(joined, expected, atol=1e-5)
+
+
+def test_the_file_says_what_is_built_of_it(tmp_path):
+    build_graphs(write(tmp_path / "model.bin", weights()), tmp_path / "whisper", lambda _share, _what: None)
+    build_graphs(write_tiny(tmp_path / "llm.gguf", "llama"), tmp_path / "llm", lambda _share, _what: None)
+    assert (tmp_path / "whisper/audio.onnx").exists()
+    assert (tmp_path / "llm/llm.json").exists()
 
 
 def test_it_tells_how_far_it_is(tmp_path):

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from tests.session.machine.rule import Rule
-from tests.session.machine.seen import Request, Response, Seen, brief
+from tests.session.machine.seen import Request, Seen, brief
 
 
 class OneAtATime(Rule):
@@ -257,6 +257,7 @@ class Calls(Rule):
     def __init__(self) -> None:
         self._arguments: dict[str, str] = {}
         self._calls: dict[str, dict[str, Any]] = {}
+        self._cut: set[str] = set()
         self._offered: set[str] = set()
         self._asked: dict[str, dict[str, Any]] = {}
 
@@ -285,22 +286,27 @@ class Calls(Rule):
             if kind.endswith(".delta"):
                 self._arguments[event["item_id"]] = so_far + event["delta"]
             else:
-                self.require(event["arguments"] == so_far, f"{event['arguments']!r} is not {so_far!r}")
+                self._whole(event["item_id"], event["arguments"])
                 self.require(event["name"] == call["name"], event["name"])
         elif kind == "response.output_item.done" and event["item"]["type"] == "function_call":
-            call = event["item"]
-            self.require(call["arguments"] == self._arguments.get(call["id"], ""), str(call))
+            self._whole(event["item"]["id"], event["item"]["arguments"])
+
+    def _whole(self, item_id: str, arguments: str) -> None:
+        """A response that is cancelled takes its unsent pieces along, like captions."""
+        so_far = self._arguments.get(item_id, "")
+        self.require(arguments.startswith(so_far), f"{arguments!r} is not {so_far!r}")
+        self._cut |= {item_id} if arguments != so_far else set()
+
+    def quiet(self, seen: Seen) -> None:
+        for item_id in self._cut:
+            status = seen.responses[seen.made_by[item_id]].status
+            self.require(status == "cancelled", f"arguments of {item_id} are missing, and it was {status}")
 
 
 def _cancelled_by(event: dict[str, Any]) -> str | None:
     details = event["response"].get("status_details") or {}
     reason: str | None = details.get("reason") if event["response"]["status"] == "cancelled" else None
     return reason
-
-
-def open_responses(seen: Seen) -> list[Response]:
-    """Responses whose end has not been told."""
-    return [one for one in seen.responses.values() if one.is_open]
 
 
 RESPONSE_RULES = (

@@ -5,7 +5,11 @@
 
 import secrets
 
+import pytest
+
 from tests.session.machine.many import Tally, hold
+from tests.session.machine.moves import Move, Script, Setting
+from tests.session.machine.play import play
 
 SEQUENCES = 500
 
@@ -18,3 +22,19 @@ def test_the_rules_hold_in_sequences_that_are_new_each_time():
     seed = secrets.randbelow(2**32)
     print(f"scripts/sequences --count {SEQUENCES} --seed {seed}")  # noqa: T201 - pytest shows it when a rule is broken
     hold(SEQUENCES, seed, Tally())
+
+
+TURN = Move(0.0, "turn", {"speech_ms": 200, "silence_ms": 400, "chunk_ms": 100})
+NEW_VOICE = Move(4.0, "session.update", {"session": {"audio": {"output": {"voice": "ash"}}}})
+FOUND = {
+    "an answer without a sound does not fix the voice": Script(Setting(answer=""), (TURN, NEW_VOICE)),
+    "an answer that failed does not fix the voice": Script(
+        Setting(), (Move(0.0, "break", {"stage": "llm"}), TURN, NEW_VOICE)
+    ),
+}
+"""Sequences that have broken a rule once."""
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_rules_hold_in_what_was_found_before(name):
+    play(FOUND[name])

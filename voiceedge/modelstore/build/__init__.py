@@ -1,6 +1,7 @@
-"""GGUF in, onnxruntime graph out: gguf, numpy and onnx only, no PyTorch.
+"""Weights in, onnxruntime graphs out: gguf, numpy and onnx only, no PyTorch.
 
-A built folder holds `model.onnx`, `model.weights`, `tokenizer.json` and `llm.json`.
+The folder of an LLM holds `model.onnx`, `model.weights`, `tokenizer.json` and `llm.json`; that of Whisper's decoder is
+described in `whisper`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,28 @@ from voiceedge.errors import ConfigError
 if TYPE_CHECKING:
     from voiceedge.modelstore.build.source import Source
 
-__all__ = ["BUILDER_VERSION", "build_llm"]
+__all__ = ["BUILDER_VERSION", "build_graphs", "build_llm"]
 
+GGUF_MAGIC = b"GGUF"
 BUILDER_VERSION = 2
-"""Raised whenever the same GGUF would give another folder; part of the cache key."""
+"""Raised whenever the same file would give another folder; part of the cache key."""
+
+
+def build_graphs(source: Path, target: Path, progress: Callable[[float, str], None]) -> None:
+    """Build the folder `target` from a GGUF file or, what everything else is taken for, a CTranslate2 Whisper.
+
+    Raises:
+        ConfigError: neither, or of a kind that cannot be built.
+    """
+    with source.open("rb") as file:
+        magic = file.read(len(GGUF_MAGIC))
+    if magic == GGUF_MAGIC:
+        build_llm(source, target, progress)
+        return
+    # onnx takes 0.3 s to import, and every start asks this package for its version
+    from voiceedge.modelstore.build.whisper import build_whisper  # noqa: PLC0415
+
+    build_whisper(source, target, progress)
 
 
 def build_llm(
