@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -149,9 +148,10 @@ def _loop_factory() -> Any:
 
 def _engines(config: Config) -> tuple[Engines, int]:
     """Load what the node thinks with; also how many threads may run it at a time."""
+    from voiceedge.bench.environment import cores
     from voiceedge.engines.loading import load_engines, plain_thread_plan, thread_plan
 
-    plan = (plain_thread_plan if config.plain else thread_plan)(os.cpu_count() or 1)
+    plan = (plain_thread_plan if config.plain else thread_plan)(cores())
     if config.engines == "fake":
         from voiceedge.engines.fake import fake_engines
 

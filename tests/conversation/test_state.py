@@ -58,6 +58,12 @@ def test_cancelling_an_answer_that_a_turn_waits_for_starts_the_next_one():
     assert conversation.state is State.THINKING
 
 
+def test_a_response_that_is_asked_for_takes_the_place_of_one_that_is_not_announced_yet():
+    conversation, actions = talk(Event.SPEECH_STARTED, Event.TURN_OVER, Event.RESPONSE_REQUESTED)
+    assert actions == (Action.CANCEL_TURN, Action.START_TURN)
+    assert conversation.state is State.THINKING
+
+
 def test_a_turn_kept_for_the_client_is_not_answered():
     conversation, actions = talk(Event.SPEECH_STARTED, Event.TURN_KEPT)
     assert (conversation.state, actions) == (State.LISTENING, ())

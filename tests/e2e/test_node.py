@@ -100,6 +100,8 @@ async def test_an_engine_that_fails_ends_its_turn_and_not_the_session(stage: str
             await caller.hear(utterance("What is the capital of France?"))
             if stage == "vad":
                 await caller.until("error")
+                await caller.send("input_audio_buffer.clear")
+                await caller.until("input_audio_buffer.cleared")  # it has gone through all of the audio, deaf
             else:
                 done = (await caller.until("response.done"))["response"]
                 assert done["status"] == ("completed" if stage == "end_of_turn" else "failed")

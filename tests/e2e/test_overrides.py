@@ -13,7 +13,7 @@ from tests.e2e.script import STORY, WEATHER, Script, is_refused, respond, write
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Sampling
-from voiceedge.engines.fake import FakeLlm
+from voiceedge.engines.fake import FakeDelays, FakeLlm
 
 WORDS = "One two three four five six."
 QUESTION = utterance("What is the capital of France?")
@@ -266,3 +266,23 @@ async def test_a_response_asked_for_by_event_id_that_is_one_too_many_names_it(no
         assert "response.create" in errors[0]["error"]["message"]
         await caller.send("response.cancel")
         await caller.until("response.done")
+
+
+async def test_an_answer_that_nobody_knows_of_yet_gives_way_to_the_one_that_is_asked_for(script: Script):
+    """While the words are made out no response.created is out: what the client asks for then is no second response."""
+    script.begin(WORDS)
+    with script.node(FakeDelays(stt_s=0.6)) as node:
+        async with calling(node.url) as caller:
+            await caller.hear(QUESTION)
+            await caller.until("input_audio_buffer.speech_stopped")
+            await write(caller, "In one word, please.")
+            done = await respond(caller, metadata={"who": "the client"})
+            assert done["metadata"] == {"who": "the client"}
+            assert done["status"] == "completed"
+            await asyncio.sleep(0.3)
+            await caller.send("input_audio_buffer.clear")
+            await caller.until("input_audio_buffer.cleared")
+        assert len(caller.of("response.created")) == 1
+        check(caller.seen)
+    assert len(script.prompts) == 1
+    assert sorted(line.text for line in script.shown()) == ["In one word, please.", "What is the capital of France?"]

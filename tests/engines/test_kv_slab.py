@@ -41,6 +41,27 @@ def test_no_slot_is_given_to_two_threads():
     assert sorted(taken) == list(range(64))
 
 
+def test_rows_are_held_by_one_at_a_time_whoever_has_the_slot():
+    cache = slab(1)
+    slot = cache.take()
+    slot.tokens.extend([5, 6])
+    assert cache.hold(0) == 2
+    assert cache.hold(0) is None
+    cache.give_back(slot)
+    newcomer = cache.take()
+    assert newcomer.rows.locked()  # who held them may still be writing
+    cache.release(0)
+    assert cache.hold(0) == 0
+
+
+def test_a_full_slot_has_no_row_to_be_written_to():
+    cache = slab(1)
+    slot = cache.take()
+    slot.tokens.extend([5] * cache.capacity)
+    assert cache.hold(0) is None
+    assert not slot.rows.locked()
+
+
 def test_a_prefix_is_copied_exactly_and_only_where_it_belongs():
     cache = slab()
     first, second = cache.take(), cache.take()

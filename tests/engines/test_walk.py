@@ -3,11 +3,13 @@
 import numpy as np
 
 from tests.engines.walk import walk
-from voiceedge.conversation.endpoint import UNJUDGED_WAIT_MS
+from voiceedge.conversation.ending import ending
+from voiceedge.conversation.waiting import Words, wait_ms
 from voiceedge.engines import Segment
 
 RATE_HZ = 16_000
 FRAME = 512
+SENTENCE = "I would like to go home."
 
 
 class LevelVad:
@@ -32,10 +34,10 @@ class Complete:
 
 
 class Length:
-    """Hears a sentence of as many tokens as it is given samples; nothing in less than a second."""
+    """Hears a sentence of as many tokens as it is given samples; nothing in less than a second and a half."""
 
     def transcribe(self, audio):
-        yield Segment("I would like to go home.", tokens=audio.size) if audio.size >= RATE_HZ else Segment("")
+        yield Segment(SENTENCE, tokens=audio.size) if audio.size >= 1.5 * RATE_HZ else Segment("")
 
 
 def silence(seconds):
@@ -63,7 +65,7 @@ def test_a_turn_goes_from_its_padding_to_the_decision():
 def test_what_nobody_judges_waits_for_longer():
     audio = np.concatenate([silence(1.0), speech(1.5), silence(3.0)])
     (heard,) = walk(audio, LevelVad(), None, Length()).utterances
-    assert abs(heard.end_s - (2.5 + UNJUDGED_WAIT_MS / 1000)) < 0.05
+    assert abs(heard.end_s - (2.5 + wait_ms(None, Words(ending(SENTENCE))) / 1000)) < 0.05
 
 
 def test_a_turn_without_words_is_not_committed():

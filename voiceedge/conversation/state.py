@@ -53,6 +53,7 @@ TRANSITIONS: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.THINKING, _E.SPOKE_OVER): (_S.OVERLAP, ()),
     (_S.THINKING, _E.TURN_OVER): (_S.QUEUED, ()),
     (_S.THINKING, _E.TURN_KEPT): (_S.THINKING, ()),
+    (_S.THINKING, _E.RESPONSE_REQUESTED): (_S.THINKING, (_A.CANCEL_TURN, _A.START_TURN)),  # of one not yet announced
     (_S.THINKING, _E.RESPONSE_CANCELLED): (_S.LISTENING, (_A.CANCEL_TURN,)),
     (_S.THINKING, _E.AUDIO_STARTED): (_S.SPEAKING, ()),
     (_S.THINKING, _E.TURN_ENDED): (_S.LISTENING, ()),

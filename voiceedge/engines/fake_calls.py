@@ -73,12 +73,12 @@ def smallest(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
 
 
 def _smallest_number(schema: dict[str, Any]) -> float:
-    step = schema.get("multipleOf", 1)
+    step: float = schema.get("multipleOf", 1)
     lowest = schema.get("minimum", schema.get("exclusiveMinimum"))
     if lowest is None:
-        highest = schema.get("maximum", schema.get("exclusiveMaximum", 0))
+        highest: float = schema.get("maximum", schema.get("exclusiveMaximum", 0))
         return min(0, (highest - step) // step * step)
-    value = -(-lowest // step) * step
+    value: float = -(-lowest // step) * step
     return value + step if value == schema.get("exclusiveMinimum") else value
 
 

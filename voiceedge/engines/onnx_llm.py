@@ -184,7 +184,8 @@ class OnnxLlmStream:
         writer = Writer(llm.tokenizer, llm.stop_tokens, prompt, sampling, limit=room, grammars=llm.grammars)
         while not writer.is_over:
             steps = list(writer.write(logits))
-            if len(writer.pending) == 1:  # known before the step is handed out: so it can join others meanwhile
+            # known before the step is handed out, so that it can join others meanwhile
+            if self._llm.reuses and len(writer.pending) == 1:
                 answer.next_run = TokenRow(self._llm.batching, self._slot_of(turn), writer.pending[0])
             yield from steps
             if writer.pending:

@@ -320,8 +320,7 @@ class Answering:
 
     async def _words_known(self, turn: Turn) -> bool:
         """Wait for what is being transcribed; False when the utterance to be answered holds no words."""
-        unheard, self._unheard = self._unheard, []
-        for utterance in unheard:
+        for utterance in tuple(self._unheard):  # they stay: if this answer is cancelled, the next one waits for them
             if utterance.told is not None:
                 await asyncio.wait([utterance.told])
         if turn.utterance is None:
@@ -388,10 +387,10 @@ class Answering:
         self._warming = self._spawn(self._prefill(prompt, unfinished=unfinished), "warm")
 
     async def _prefill(self, prompt: Prompt, *, unfinished: bool) -> None:
-        seat, clock = self._seat, self._node.clock
+        seat, due = self._seat, self._node.clock() + IDLE_S
         assert seat is not None
         steps = self._node.compute.stream(
-            lambda: seat.stream.warm(prompt, unfinished=unfinished), deadline=lambda: clock() + IDLE_S
+            lambda: seat.stream.warm(prompt, unfinished=unfinished), deadline=lambda: due, name="llm"
         )
         try:
             async with seat.free, aclosing(steps) as run:

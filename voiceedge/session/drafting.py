@@ -96,7 +96,9 @@ class Drafting:
         if sentence_end is None or not words:
             return None
         try:
-            return await self._node.compute.run(lambda: sentence_end.probability(words), deadline=clock())
+            return await self._node.compute.run(
+                lambda: sentence_end.probability(words), deadline=clock(), name="sentence end"
+            )
         except VoiceEdgeError as error:
             log.warning("Nobody can tell whether a sentence has ended. %s", error)
             return None

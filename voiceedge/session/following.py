@@ -95,6 +95,8 @@ class Following:
     async def _hypothesis(self, followed: Followed, end: int) -> list[Segment]:
         audio, stt = self._hearing.ring.read(followed.start, end), self._node.engines.stt
         due = self._node.clock() + LATER_S
-        steps = self._node.compute.stream(lambda: stt.transcribe(audio, followed.segments), deadline=lambda: due)
+        steps = self._node.compute.stream(
+            lambda: stt.transcribe(audio, followed.segments), deadline=lambda: due, name="stt"
+        )
         async with aclosing(steps) as heard:
             return [segment async for segment in heard if segment.text]

@@ -188,8 +188,8 @@ class Hearing:
             return self._probabilities(frames)
         except VoiceEdgeError:
             raise
-        except Exception as error:
-            log.exception("Voice activity failed.")
+        except BaseException as error:  # as the scheduler does: not even a panic may end the session
+            log.log(logging.DEBUG if self._is_deaf else logging.WARNING, "Voice activity failed.", exc_info=True)
             raise EngineFailed(f"An engine failed: {error}") from error
 
     def _probabilities(self, frames: list[PCM]) -> list[float]:

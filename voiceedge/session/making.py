@@ -71,7 +71,9 @@ async def make(
     Raises:
         NodeError: an engine failed, or the prompt does not fit.
     """
-    steps = node.compute.stream(lambda: seat.stream.generate(prompt, sampling), deadline=deadline, trace=trace)
+    steps = node.compute.stream(
+        lambda: seat.stream.generate(prompt, sampling), deadline=deadline, trace=trace, name="llm"
+    )
     clauses, joints = Clauses(whole_sentences=node.plain), Joints(node.engines.tts.sample_rate_hz)
     async with node.turn(), seat.free, aclosing(steps) as run:
         async for step in run:
@@ -118,7 +120,7 @@ async def _speak(
         before=clause.before,
         goes_on=clause.goes_on,
     )
-    async with aclosing(node.compute.stream(speak, deadline=deadline, trace=trace)) as parts:
+    async with aclosing(node.compute.stream(speak, deadline=deadline, trace=trace, name="tts")) as parts:
         async for audio in parts:
             trace.mark("tts_first_audio")
             yield audio

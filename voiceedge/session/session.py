@@ -14,7 +14,7 @@ from typing import Any
 from voiceedge.conversation.endpoint import Ended, Paused, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import History
-from voiceedge.conversation.state import Conversation, IllegalEvent
+from voiceedge.conversation.state import Conversation, IllegalEvent, State
 from voiceedge.errors import InvalidRequest, InvalidTool, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
@@ -320,7 +320,9 @@ class Session:
         if not config.in_conversation:
             self._asides.start(config, self.config.instructions, self._question(config))
             return
-        if self._conversation.is_answering:
+        # an answer that nobody knows of yet gives way: this one is to all that has been said, in speech and in writing
+        unannounced = self._conversation.state is State.THINKING and self._answering.response_id is None
+        if self._conversation.is_answering and not unannounced:
             raise Refused(
                 "Conversation already has an active response; response.create has to wait for its response.done.",
                 code="conversation_already_has_active_response",

@@ -123,6 +123,7 @@ class Transcribing:
             lambda: self._node.engines.stt.transcribe(utterance.audio, utterance.earlier),
             deadline=utterance.deadline,
             trace=trace,
+            name="stt",
         )
         try:
             async with self._node.turn(), aclosing(segments) as heard:

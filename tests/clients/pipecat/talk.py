@@ -190,23 +190,21 @@ async def second(node):
 
 @scenario("tool turn")
 async def tool_turn(node):
-    asked = []
+    called = []
 
     async def capital(params):
-        asked.append(params.arguments)
+        called.append(params.arguments["country"])
         await params.result_callback(CAPITAL)
 
-    functions = ToolsSchema(
-        [FunctionSchema(TOOL["name"], TOOL["description"], TOOL["parameters"]["properties"], ["country"])]
-    )
-    async with calling(node, instructions=ATLAS, tools=functions) as call, Microphone.open(call.ear.hear) as microphone:
+    schema = TOOL["parameters"]
+    function = FunctionSchema(TOOL["name"], TOOL["description"], schema["properties"], schema["required"])
+    asked = [{"role": "user", "content": "What is the capital of France?"}]
+    async with calling(node, asked, ATLAS, tools=ToolsSchema([function])) as call:
         call.llm.register_function("capital", capital)
         await call.worker.queue_frames([LLMRunFrame()])
-        await call.answers(1)
-        await microphone.say(node.say("question"))
         await call.until(lambda: any(CAPITAL in text for text in call.said("assistant")), "the result in the answer")
-        assert len(asked) == 1, asked
-        return f"capital({asked[0]}) {call.said('assistant')[-1]}"
+        assert len(called) == 1, called
+        return f"capital({called[0]}) {call.said('assistant')[-1]}"
 
 
 @scenario("barge-in")

@@ -21,7 +21,7 @@ from tests.session.machine.seen import Broken, Request, brief
 from tests.session.machine.sounds import sound
 from tests.session.machine.virtual import Hang, VirtualCompute, VirtualLoop
 from voiceedge.engines import Engines, Sampling
-from voiceedge.engines.fake import FakeDelays, FakeTts, fake_engines
+from voiceedge.engines.fake import FakeDelays, FakeFailed, FakeTts, fake_engines
 from voiceedge.protocol.server_events import ServerEvent, encode
 from voiceedge.protocol.session_config import LocalNames, default_session
 from voiceedge.session.node import Node
@@ -305,6 +305,7 @@ def errors_logged() -> Iterator[list[logging.LogRecord]]:
     records: list[logging.LogRecord] = []
     catcher = logging.Handler(logging.ERROR)
     catcher.emit = records.append  # type: ignore[method-assign]
+    catcher.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], FakeFailed)))
     loggers = [logging.getLogger("voiceedge"), logging.getLogger("asyncio")]
     before = [(one.propagate, one.handlers, one.level) for one in loggers]
     for one in loggers:
