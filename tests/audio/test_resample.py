@@ -78,6 +78,18 @@ def test_output_appears_as_soon_as_its_lookahead_has_arrived():
     assert resampler.lookahead_ms == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("pair", [*PAIRS, (16_000, 16_000)])
+@given(chunks=st.lists(st.integers(0, 700), max_size=6))
+def test_it_is_known_beforehand_how_much_will_have_come_out(pair, chunks):
+    resampler = Resampler(*pair)
+    out = pushed = 0
+    for size in chunks:
+        pushed += size
+        expected = resampler.ready(pushed)
+        out += resampler.push(np.zeros(size, dtype=np.float32)).size
+        assert out == expected
+
+
 def test_equal_rates_pass_through_untouched():
     audio = tone(440, 16_000)
     resampler = Resampler(16_000, 16_000)

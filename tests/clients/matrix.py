@@ -40,6 +40,7 @@ SCENARIOS = (
 SENTENCES = {
     "question": "What is the capital of France?",
     "followup": "And how many people live there?",
+    "story": "Tell me a long story about a fox and a bear.",
     "stop": "Please stop telling me this story now.",
 }
 CLIENT_S = 300

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests import real
 from tests.e2e.caller import Caller, calling
-from tests.e2e.nodes import RunningNode
+from tests.e2e.nodes import RunningNode, running_node
 from tests.e2e.script import PARIS, STORY, WEATHER, Script, is_refused, respond, write
 from tests.protocol.order import check
 from tests.speech import utterance
@@ -324,3 +325,22 @@ async def test_a_reference_to_nothing_is_refused_before_anything_begins(node: Ru
             error = await is_refused(caller, "invalid_value")
             assert error["param"] == "response.input[1].id"
         assert (await respond(caller))["status"] == "completed"
+
+
+@pytest.mark.models
+async def test_real_models_make_an_aside_while_the_answer_is_spoken():
+    ask = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "What is two plus two?"}]}]
+    with running_node(real.engines("standard"), max_sessions=1) as node:
+        async with calling(node.url) as caller:
+            await write(caller, "Tell me about Paris in three sentences.")
+            await caller.send("response.create")
+            await caller.until("response.output_audio.delta")
+            metadata = {"topic": "sum"}
+            params = {"conversation": "none", "input": ask, "output_modalities": ["text"], "metadata": metadata}
+            await caller.send("response.create", response=params)
+            aside = await done_of(caller, "sum")
+            while len(caller.of("response.done")) < 2:
+                await caller.next()
+    check(caller.seen)
+    assert {event["response"]["status"] for event in caller.of("response.done")} == {"completed"}
+    assert any(four in aside["output"][0]["content"][0]["text"].lower() for four in ("4", "four"))

@@ -183,7 +183,7 @@ async def test_without_interrupt_response_the_answer_goes_on_and_the_turn_is_ans
     async with calling(node.url) as caller:
         detection = {"type": "server_vad", "interrupt_response": False}
         await caller.update(audio={"input": {"turn_detection": detection}})
-        script.begin(STORY.partition("number 9")[0], WORDS)
+        script.begin(STORY.partition("number 5")[0], WORDS)
         await caller.send("response.create")
         await caller.until("response.output_audio.delta")
         speaking = asyncio.create_task(caller.hear_in_real_time(QUESTION))
@@ -196,7 +196,7 @@ async def test_without_interrupt_response_the_answer_goes_on_and_the_turn_is_ans
 
 
 async def test_with_both_off_speech_over_an_answer_is_only_kept(node: RunningNode, script: Script):
-    script.begin(STORY.partition("number 9")[0])
+    script.begin(STORY.partition("number 5")[0])
     async with calling(node.url) as caller:
         await caller.update(audio={"input": {"turn_detection": NO_REPLY}})
         await caller.send("response.create")

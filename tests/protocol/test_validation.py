@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from voiceedge.errors import InvalidRequest
-from voiceedge.protocol.validation import MAX_DEPTH, converted, invalid, require_shallow
+from voiceedge.protocol.validation import MAX_DEPTH, converted, invalid, require_functions, require_shallow
 
 
 class Inner(msgspec.Struct):
@@ -50,3 +50,14 @@ def test_json_may_be_nested_only_so_deep(wrap):
         value = wrap(value)
     with pytest.raises(InvalidRequest):
         require_shallow(value, "root")
+
+
+@pytest.mark.parametrize("tools", [None, [], "all", [{"name": "f"}], [{"type": "function"}, {"type": None}, 1]])
+def test_what_is_no_tool_of_another_type_is_left_to_the_type_check(tools):
+    require_functions(tools, "session")
+
+
+def test_a_tool_that_the_client_cannot_run_is_refused_by_its_place():
+    with pytest.raises(InvalidRequest, match="function") as refused:
+        require_functions([{"type": "function", "name": "f"}, {"type": "mcp"}], "session")
+    assert refused.value.param == "session.tools[1].type"

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from voiceedge.audio.codec import codec
 from voiceedge.audio.pcm import to_pcm16
 from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started, Undecided
 from voiceedge.engines.fake import FakeVad
-from voiceedge.session.hear import KEPT_S, Hearing, milliseconds
+from voiceedge.errors import EngineFailed
+from voiceedge.session.hear import AT_ONCE_FRAMES, KEPT_S, Hearing, milliseconds
 
 PCM24 = "audio/pcm"
 STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100, draft_after_ms=None)
@@ -22,6 +23,20 @@ class Inline:
 
     async def run(self, work, *, deadline, trace=None):
         return work()
+
+
+class Unused:
+    """A scheduler that nothing may reach."""
+
+    async def run(self, work, *, deadline, trace=None):
+        raise AssertionError("the scheduler was asked")
+
+
+class FrameByFrame(Hearing):
+    """Looks at every frame as soon as it is complete."""
+
+    def _fewest_frames(self):
+        return 1
 
 
 class Clock:
@@ -106,6 +121,80 @@ def test_a_sample_may_be_cut_in_two():
     for begin in range(0, len(data), 1001):
         append(heard, data[begin : begin + 1001])
     assert heard.media.samples == 4800
+
+
+@given(st.text("V.", min_size=1, max_size=14), st.integers(0, 767), st.booleans())
+def test_nothing_is_decided_later_because_quiet_frames_are_looked_at_together(pattern, offset, agent_audible):
+    data = bytes(2 * offset) + pcm(pattern + "....")  # speech begins anywhere in a frame
+    lazy, eager = hearing(), FrameByFrame(FakeVad(), Inline(), PCM24, Clock())
+    eager.set_endpoint(STATED)
+    for begin in range(0, len(data), 960):
+        message = data[begin : begin + 960]
+        decided = append(lazy, message, agent_audible=agent_audible)
+        assert decided == append(eager, message, agent_audible=agent_audible), begin // 960
+        assert lazy.ring.end == eager.ring.end
+
+
+def test_in_quiet_a_model_is_asked_once_for_all_frames_that_evidence_needs():
+    asked_at = []
+
+    class CountingVad(FakeVad):
+        def probability(self, frame):
+            asked_at.append(message)
+            return super().probability(frame)
+
+    heard = Hearing(CountingVad(), Inline(), PCM24, Clock())
+    heard.set_endpoint(STATED)
+    for message in range(30):  # noqa: B007 - the engine reads it
+        append(heard, bytes(960))
+    assert [len(list(frames)) for _, frames in groupby(asked_at)] == [3] * 6
+
+
+def test_the_ring_holds_what_has_arrived_whether_it_was_looked_at_or_not():
+    heard = hearing()
+    append(heard, pcm("V")[:960])
+    assert heard.ring.end == 320 - LOOKAHEAD
+    assert np.abs(heard.ring.read(0, 320)).max() > 0.25
+    heard.set_format("audio/pcmu")
+    assert heard.ring.end == 320
+
+
+def test_only_a_burst_goes_to_the_scheduler():
+    heard = Hearing(FakeVad(), Unused(), PCM24, Clock())
+    heard.set_endpoint(STATED)
+    size = AT_ONCE_FRAMES * 512 * 3
+    for message in (pcm("..VVV.....")[begin : begin + size] for begin in range(0, 48_000, size)):
+        append(heard, message)
+    with pytest.raises(AssertionError, match="scheduler"):
+        append(heard, bytes(48_000))
+
+
+class Panic(BaseException):
+    """What a library in Rust raises."""
+
+
+@pytest.mark.parametrize("error", [RuntimeError, Panic])
+def test_deafness_is_told_once_and_time_goes_on_until_it_is_over(error):
+    class BrokenVad(FakeVad):
+        works = False
+
+        def probability(self, frame):
+            if not self.works:
+                raise error("boom")
+            return super().probability(frame)
+
+    vad = BrokenVad()
+    heard = Hearing(vad, Inline(), PCM24, Clock())
+    heard.set_endpoint(STATED)
+    with pytest.raises(EngineFailed, match="boom"):
+        append(heard, pcm("V"))
+    assert append(heard, pcm("V")) == []
+    vad.works = True
+    started, _ = append(heard, pcm("..VVV....."))
+    assert milliseconds(started.start) == pytest.approx(300, abs=33)  # 400 less the padding
+    vad.works = False
+    with pytest.raises(EngineFailed):
+        append(heard, pcm("V"))
 
 
 def test_a_burst_of_many_seconds_decides_the_same_as_real_time():

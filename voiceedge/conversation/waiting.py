@@ -38,7 +38,7 @@ of sentences are sentences ("Play some quiet music | in the kitchen")."""
 UNHEARD_ODDS = -1.0
 """In place of the end-of-turn model's, where it has not answered."""
 
-WAIT_MS = ((-5.0, 2000.0), (-3.0, 1400.0), (-1.0, 1300.0), (1.5, 1000.0), (2.0, 200.0))
+WAIT_MS = ((-5.0, 2000.0), (-3.0, 1300.0), (-1.0, 1000.0), (1.0, 200.0))
 """Silence in ms by the log odds of an end, interpolated: short when the witnesses agree on an end, else long. There is
 little in between, for pauses inside a turn mostly take more than half a second (Campione & Véronis 2002): to wait that
 long would cost nearly as much and spare nobody. 200 ms is what people leave between turns (Stivers et al. 2009)."""

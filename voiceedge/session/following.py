@@ -53,12 +53,14 @@ class Following:
         self._on_words = on_words
         self._task: asyncio.Task[None] | None = None
         self._followed: Followed | None = None
+        self._is_paused = False
 
     def begin(self, start: int) -> None:
         """The user speaks, from this sample on."""
         self.end()
         if self._node.draft_after_ms is None:
             return  # nothing is done before it is asked for
+        self._is_paused = False
         self._followed = Followed(start)
         self._task = self._spawn(self._follow(self._followed), "follow")
 
@@ -68,6 +70,14 @@ class Following:
             self._task.cancel()
         followed, self._task, self._followed = self._followed, None, None
         return followed
+
+    def pause(self) -> None:
+        """The user is silent: the words so far are being found out already."""
+        self._is_paused = True
+
+    def go_on(self) -> None:
+        """The user speaks again."""
+        self._is_paused = False
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -79,7 +89,7 @@ class Following:
         while True:
             await asyncio.sleep(interval_s)
             end = self._hearing.ring.end
-            if self._node.compute.is_busy or end - followed.start > LONGEST_S * self._hearing.ring.rate_hz:
+            if self._is_paused or self._node.compute.is_busy or end - followed.start > LONGEST_S * self._hearing.ring.rate_hz:
                 continue
             begun = self._node.clock()
             try:

@@ -245,10 +245,12 @@ class Session:
         config = response_config(self.config, None) if self._answers_by_itself() else None
         utterance = self._transcribing.hear(self._speech_id, audio, trace)
         utterance.earlier = self._following.segments
+        self._following.pause()
         self._drafting.begin(paused.pause, utterance, config)
 
     def _speech_resumed(self) -> None:
         self._drafting.drop()
+        self._following.go_on()
 
     def _speech_stopped(self, ended: Ended) -> None:
         self._outbox.put(out.SpeechStopped(audio_end_ms=milliseconds(ended.end), item_id=self._speech_id))

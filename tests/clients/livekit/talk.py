@@ -182,7 +182,7 @@ async def tool_turn(node):
 @scenario("barge-in")
 async def barge_in(node):
     async with calling(node, STORYTELLER) as call, Microphone.open(call.ear.hear, chunk_s=0.05) as microphone:
-        await microphone.say(node.say("question"))
+        await microphone.say(node.say("story"))
         await call.until(lambda: call.session.agent_state == "speaking", "the story")
         await asyncio.sleep(AEC_WARM_UP_S)
         await microphone.say(node.say("stop"))

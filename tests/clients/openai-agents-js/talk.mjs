@@ -119,7 +119,7 @@ async function toolTurn() {
 async function bargeIn() {
   const call = await Call.open(STORYTELLER);
   const microphone = call.microphone();
-  await microphone.say(node.say('question'));
+  await microphone.say(node.say('story'));
   await call.until(() => call.bytes > 24_000, 'the story');
   await microphone.say(node.say('stop'));
   await call.until(() => call.interrupted, 'audio_interrupted');

@@ -137,7 +137,7 @@ async def tool_turn(node):
 @scenario("barge-in")
 async def barge_in(node):
     async with calling(node, STORYTELLER) as call, Microphone.open(call.session.send_audio) as microphone:
-        await microphone.say(node.say("question"))
+        await microphone.say(node.say("story"))
         await call.until("response.output_audio.delta")
         await microphone.say(node.say("stop"))
         await until(lambda: any(event.type == "audio_interrupted" for event in call.events), "audio_interrupted")

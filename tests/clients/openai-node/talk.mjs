@@ -131,7 +131,7 @@ async function toolTurn() {
 async function bargeIn() {
   const call = await Call.open({ ...NAMES, instructions: STORYTELLER });
   const microphone = call.microphone();
-  await microphone.say(node.say('question'));
+  await microphone.say(node.say('story'));
   const first = await call.until('response.output_audio.delta');
   await microphone.say(node.say('stop'));
   const { response: dead } = await call.until('response.done');

@@ -125,7 +125,7 @@ async def tool_turn(node):
 @scenario("barge-in")
 async def barge_in(node):
     async with calling(node, NAMES | {"instructions": STORYTELLER}) as call, Microphone.open(call.append) as microphone:
-        saying = asyncio.create_task(microphone.say(node.say("question")))
+        saying = asyncio.create_task(microphone.say(node.say("story")))
         first = await call.until("response.output_audio.delta")
         await saying
         interrupting = asyncio.create_task(microphone.say(node.say("stop")))
