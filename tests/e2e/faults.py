@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -25,6 +25,7 @@ from voiceedge.engines import (
     Segment,
     Step,
     Stt,
+    Tool,
     Tts,
     Vad,
     VadStream,
@@ -141,12 +142,12 @@ class _Stt:
     def __init__(self, faults: Faults, stt: Stt) -> None:
         self._faults, self._stt = faults, stt
 
-    def transcribe(self, audio: PCM) -> Iterator[Segment]:
+    def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
         self._faults.take("stt.call")
-        return self._segments(audio)
+        return self._segments(audio, earlier)
 
-    def _segments(self, audio: PCM) -> Iterator[Segment]:
-        for segment in self._stt.transcribe(audio):
+    def _segments(self, audio: PCM, earlier: Sequence[Segment]) -> Iterator[Segment]:
+        for segment in self._stt.transcribe(audio, earlier):
             words = segment.text.split()
             for part in (words[: len(words) // 2], words[len(words) // 2 :]):
                 self._faults.take("stt.segment")
@@ -158,6 +159,9 @@ class _Llm:
     def __init__(self, faults: Faults, llm: Llm) -> None:
         self._faults, self._llm = faults, llm
         self.context_tokens = llm.context_tokens
+
+    def check_tools(self, tools: tuple[Tool, ...]) -> None:
+        self._llm.check_tools(tools)
 
     def open(self) -> LlmStream:
         self._faults.take("llm.open")
@@ -172,9 +176,9 @@ class _LlmStream:
     def count(self, prompt: Prompt) -> int:
         return self._stream.count(prompt)
 
-    def warm(self, prompt: Prompt) -> Generator[Prefilled, None, None]:
+    def warm(self, prompt: Prompt, *, unfinished: bool = False) -> Generator[Prefilled, None, None]:
         with self._alone():
-            for step in self._stream.warm(prompt):
+            for step in self._stream.warm(prompt, unfinished=unfinished):
                 self._take("llm.warm", prompt)
                 yield step
 
@@ -213,8 +217,8 @@ class _Tts:
         self._faults, self._tts = faults, tts
         self.sample_rate_hz, self.voices = tts.sample_rate_hz, tts.voices
 
-    def speak(self, text: str, voice: str, speed: float) -> Iterator[PCM]:
-        pieces = self._tts.speak(text, voice, speed)
+    def speak(self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False) -> Iterator[PCM]:
+        pieces = self._tts.speak(text, voice, speed, before=before, goes_on=goes_on)
         if NEIGHBOUR in text:
             return pieces
         self._faults.take("tts.call")

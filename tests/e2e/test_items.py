@@ -152,6 +152,15 @@ async def test_what_clients_get_wrong_about_items_is_put_right(
     assert [(line.role, line.text) for line in script.shown()] == [(role, text)]
 
 
+async def test_speech_that_is_no_base64_leaves_no_item_behind(node: RunningNode):
+    async with calling(node.url) as caller:
+        item = {"id": "mine", "type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "§"}]}
+        await caller.send("conversation.item.create", item=item)
+        await is_refused(caller, "invalid_value")
+        await caller.send("conversation.item.retrieve", item_id="mine")
+        await is_refused(caller, "item_retrieve_invalid_item_id")
+
+
 async def test_a_cut_off_answer_is_replayed_as_it_was_heard(node: RunningNode, script: Script):
     script.begin("Yes.")
     async with calling(node.url) as caller:

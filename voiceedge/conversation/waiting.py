@@ -39,9 +39,9 @@ UNHEARD_ODDS = -1.0
 """In place of the end-of-turn model's, where it has not answered."""
 
 WAIT_MS = ((-5.0, 2000.0), (-3.0, 1300.0), (-1.0, 1000.0), (1.0, 200.0))
-"""Silence in ms by the log odds of an end, interpolated: short when the witnesses agree on an end, else long. There is
-little in between, for pauses inside a turn mostly take more than half a second (Campione & Véronis 2002): to wait that
-long would cost nearly as much and spare nobody. 200 ms is what people leave between turns (Stivers et al. 2009)."""
+"""Silence in ms by the log odds of an end, interpolated. 200 ms is what people leave between turns (Stivers et al.
+2009); most pauses inside a turn take more than half a second (Campione & Véronis 2002). Where the last point lies
+decides who suffers: callers who have finished or callers who think; docs/endpointing.md has what each place costs."""
 SHORTEST_MS = WAIT_MS[-1][1]
 LONGEST_MS = 2500.0
 """The most that a hesitant speaker is waited for."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,27 +17,19 @@ from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, 
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.session_config import SessionConfig
 from voiceedge.session.ahead import Ahead
+from voiceedge.session.context import Context
 from voiceedge.session.delivering import Delivery
-from voiceedge.session.making import Seat, Speech, make
+from voiceedge.session.making import Speech, make
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.playout import Playout
-from voiceedge.session.prompting import (
-    cost_of_opening,
-    forget_half,
-    forget_what_does_not_fit,
-    prompt_of,
-    sampling_of,
-)
+from voiceedge.session.prompting import forget_half, sampling_of
 from voiceedge.session.question import Question
 from voiceedge.session.transcribing import Spawn
 from voiceedge.session.turn import Turn, Utterance
 from voiceedge.trace import TurnTrace
 
 log = logging.getLogger(__name__)
-
-IDLE_S = 10.0
-"""Work that nobody waits for gets a deadline this far away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +71,7 @@ class Answering:
         self._on_end = on_end
         self._wants_trace = wants_trace
         self._conversation_id = ids.conversation_id()
-        self._config: SessionConfig | None = None
-        self._opening: Prompt | None = None  # what was prefilled last
-        self._seat: Seat | None = None
+        self._open_context: Context | None = None
         self._next: _Request | None = None
         self._unheard: list[Utterance] = []  # transcriptions that the next answer has to wait for
         self._draft: _Draft | None = None
@@ -90,7 +79,6 @@ class Answering:
         self._parts: Ahead | None = None  # of the turn
         self._playout = Playout(node.clock)
         self._spoken_item_id: str | None = None
-        self._warming: asyncio.Task[None] | None = None
         self._turns = 0
         self._wasted: list[TurnTrace] = []  # drafts that were dropped since the last answer
 
@@ -100,14 +88,17 @@ class Answering:
         Raises:
             Overloaded: every slot is taken.
         """
-        self._config = config
-        self._seat = Seat(self._node.engines.llm.open())
+        self._open_context = Context(self._node, self._history, config, self._spawn)
 
     def close(self) -> None:
         """Give the slot back."""
-        if self._seat is not None:
-            self._seat.stream.close()
-            self._seat = None
+        if self._open_context is not None:
+            self._open_context.close()
+
+    @property
+    def _context(self) -> Context:
+        assert self._open_context is not None
+        return self._open_context
 
     @property
     def response_id(self) -> str | None:
@@ -148,11 +139,9 @@ class Answering:
 
     def configure(self, config: SessionConfig) -> None:
         """Answer by these settings; their instructions and tools are prefilled while nobody waits for an answer."""
-        self._config = config
-        opening = prompt_of(config.instructions, config.tools)
-        if self._turn is None and opening != self._opening and not self._node.plain:
-            self._opening = opening
-            self._warm(opening)
+        self._context.config = config
+        if self._turn is None:
+            self._context.warm_opening()
 
     # ── what is answered ──────────────────────────────────────────────────────────────────────────────
 
@@ -171,15 +160,13 @@ class Answering:
         if self._turn is not None:
             return
         turn = self._new_turn(config, utterance)
-        prompt = self._prompt(config, [*self._history.lines(), Line("user", words)])
+        prompt = self._context.prompt(config, [*self._history.lines(), Line("user", words)])
         self._draft = _Draft(turn, prompt, self._make(turn, prompt))
 
     def foresee(self, words: str) -> None:
         """The user's turn begins like this: prefill it in idle time."""
-        if self._turn is None and self._draft is None and self._config is not None:
-            config = self._config
-            lines = [*self._history.lines(), Line("user", words)]
-            self._warm(prompt_of(config.instructions, config.tools, lines), unfinished=True)
+        if self._turn is None and self._draft is None:
+            self._context.foresee(words)
 
     def drop_draft(self) -> None:
         """Nobody will hear the draft."""
@@ -240,13 +227,11 @@ class Answering:
         return Turn(config, trace, utterance, lifecycle, Playout(clock))
 
     def _make(self, turn: Turn, prompt: Prompt) -> Ahead:
-        if self._warming is not None:
-            self._warming.cancel()  # at most a prefill that was done in idle time
-        assert self._seat is not None
+        self._context.stop_warming()
         node, config = self._node, turn.config
         speech = Speech(config.voice, config.speed) if config.output_modality == "audio" else None
         sampling = sampling_of(node, config)
-        parts = make(node, self._seat, prompt, sampling, speech, trace=turn.trace, deadline=turn.deadline)
+        parts = make(node, self._context.seat, prompt, sampling, speech, trace=turn.trace, deadline=turn.deadline)
         return Ahead(parts, node.engines.tts.sample_rate_hz, self._spawn, bounded=not node.plain)
 
     def _take_turn(self) -> Turn | None:
@@ -281,17 +266,19 @@ class Answering:
         if outcome is not None:
             self._end(turn, number, outcome)
         self._on_end()
-        self._make_room()
+        # forget old turns while nobody waits, rather than when the next answer is due
+        if self._turn is None and self._context.forget(2 * self._node.sampling.max_tokens):
+            self._context.warm_conversation()
 
     async def _answer(self, turn: Turn, draft: _Draft | None, question: Question | None) -> Outcome | None:
         """Answer what was said; None when there were no words in it."""
         if not await self._words_known(turn):
             return None
         self._begin(turn)
-        self._forget(sampling_of(self._node, turn.config).max_tokens)
+        self._context.forget(sampling_of(self._node, turn.config).max_tokens)
         history = self._history if question is None else await question.history()
         while True:
-            prompt = self._prompt(turn.config, history.lines())
+            prompt = self._context.prompt(turn.config, history.lines())
             if self._parts is None or draft is None or draft.prompt != prompt:
                 self._stop_making()
                 turn.trace.begin_anew()
@@ -358,43 +345,6 @@ class Answering:
         return replace(message, heard_ms=heard_ms, is_complete=outcome.type == "completed")
 
     def _report(self, turn: Turn, number: int, outcome: Outcome) -> TurnTraced | None:
-        assert self._config is not None
         traced = turn.traced(number, outcome)
-        self._node.report(self._config.id, traced)
+        self._node.report(self._context.config.id, traced)
         return traced if self._wants_trace else None
-
-    # ── what the LLM is shown ─────────────────────────────────────────────────────────────────────────
-
-    def _prompt(self, config: ResponseConfig, lines: list[Line]) -> Prompt:
-        assert self._config is not None
-        return prompt_of(self._config.instructions, config.tools, lines, config)
-
-    def _forget(self, answer_tokens: int) -> int:
-        assert self._config is not None
-        opening = cost_of_opening(self._config.instructions, self._config.tools)
-        return forget_what_does_not_fit(self._history, opening, self._node.engines.llm.context_tokens, answer_tokens)
-
-    def _make_room(self) -> None:
-        """Forget old turns while nobody waits, rather than when the next answer is due."""
-        assert self._config is not None
-        if self._turn is None and self._forget(2 * self._node.sampling.max_tokens) and not self._node.plain:
-            self._warm(prompt_of(self._config.instructions, self._config.tools, self._history.lines()))
-
-    def _warm(self, prompt: Prompt, *, unfinished: bool = False) -> None:
-        self.drop_draft()
-        if self._warming is not None:
-            self._warming.cancel()
-        self._warming = self._spawn(self._prefill(prompt, unfinished=unfinished), "warm")
-
-    async def _prefill(self, prompt: Prompt, *, unfinished: bool) -> None:
-        seat, due = self._seat, self._node.clock() + IDLE_S
-        assert seat is not None
-        steps = self._node.compute.stream(
-            lambda: seat.stream.warm(prompt, unfinished=unfinished), deadline=lambda: due, name="llm"
-        )
-        try:
-            async with seat.free, aclosing(steps) as run:
-                async for _ in run:
-                    pass
-        except VoiceEdgeError as error:
-            log.warning("The prompt could not be prefilled: %s", error)

@@ -89,7 +89,11 @@ class Following:
         while True:
             await asyncio.sleep(interval_s)
             end = self._hearing.ring.end
-            if self._is_paused or self._node.compute.is_busy or end - followed.start > LONGEST_S * self._hearing.ring.rate_hz:
+            if (
+                self._is_paused
+                or self._node.compute.is_busy
+                or end - followed.start > LONGEST_S * self._hearing.ring.rate_hz
+            ):
                 continue
             begun = self._node.clock()
             try:
