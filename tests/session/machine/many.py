@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.session.machine.moves import Feature, Script, scripts
+from tests.session.machine.moves import FEATURES, Feature, Script, scripts
 from tests.session.machine.play import play
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.state import Conversation, State
@@ -30,7 +30,7 @@ def hold(
     count: int,
     number: int,
     tally: Tally,
-    features: frozenset[Feature] = frozenset(),
+    features: frozenset[Feature] = FEATURES,
     without: frozenset[str] = frozenset(),
 ) -> None:
     """Play so many sequences; `number` is the seed that they are drawn with.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hypothesis import strategies as st
 
@@ -11,7 +11,8 @@ from tests.session.machine.sounds import Sound
 from voiceedge.engines import STAGES, Stage
 
 Feature = Literal["out_of_band", "idle_timeout", "calls", "drafts"]
-"""What the protocol has and the product may not have yet."""
+"""What the protocol has beside the walk of a turn."""
+FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
 
 PAUSES_S = (0.0, 0.0, 0.001, 0.02, 0.1, 0.3, 1.0, 4.0)
 SIZES_MS = (20, 100, 1, 33, 250, 700, 2500)

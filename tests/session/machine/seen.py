@@ -162,7 +162,7 @@ class Seen:
             before = event["previous_item_id"]
             place = self.items.index(before) + 1 if before in self.items else 0
             self.items.insert(place, event["item"]["id"])
-            self.shown.setdefault(event["item"]["id"], event["item"])
+            self.shown[event["item"]["id"]] = event["item"]  # an id may come again once its item is deleted
         elif kind == "conversation.item.deleted" and event["item_id"] in self.items:
             self.items.remove(event["item_id"])
 

@@ -28,6 +28,9 @@ TURN = Move(0.0, "turn", {"speech_ms": 200, "silence_ms": 400, "chunk_ms": 100})
 NEW_VOICE = Move(4.0, "session.update", {"session": {"audio": {"output": {"voice": "ash"}}}})
 FOUND = {
     "an answer without a sound does not fix the voice": Script(Setting(answer=""), (TURN, NEW_VOICE)),
+    "who takes back a response that is not announced is told so": Script(
+        Setting(stt_s=1.2), (TURN, Move(1.0, "response.cancel", {"whom": "whatever runs"}))
+    ),
     "an answer that failed does not fix the voice": Script(
         Setting(), (Move(0.0, "break", {"stage": "llm"}), TURN, NEW_VOICE)
     ),
