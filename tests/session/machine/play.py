@@ -29,6 +29,8 @@ from voiceedge.session.outbox import Outbox
 from voiceedge.session.session import Session
 
 SLOTS = 2
+BACKLOG_S = 4.0
+"""Virtual seconds in which the slowest reader catches up."""
 QUIET_S = 300.0
 """Long after the last move: whatever was going on has come to its end."""
 SECONDS_A_WORD = 0.12
@@ -150,9 +152,9 @@ class _Player:
 
     async def _fall_quiet(self) -> AsyncIterator[str]:
         """Wait until nothing goes on; an idle timeout would go on for ever."""
+        await asyncio.sleep(BACKLOG_S)  # what holds is known once a slow reader has read it
         detection = self.played.rules.seen.detection
         if detection is not None and detection.get("idle_timeout_ms"):
-            await asyncio.sleep(1.0)
             patched = {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": None}}}}
             yield self._event("session.update", session=patched)
         await asyncio.sleep(QUIET_S)

@@ -179,10 +179,17 @@ class Transcripts(Rule):
                 self._wanted_throughout.add(event["item_id"])
         elif kind == "session.updated" and event["session"]["audio"]["input"].get("transcription") is None:
             self._wanted_throughout.clear()
-        elif kind == "conversation.item.added" and seen.transcribes:
-            self._wanted.add(event["item"]["id"])
+        elif kind == "conversation.item.added":
+            self._begin(seen, event["item"]["id"])
         elif kind.startswith("conversation.item.input_audio_transcription."):
             self._word(seen, kind.rpartition(".")[2], event)
+
+    def _begin(self, seen: Seen, item: str) -> None:
+        if item in self._over:  # deleted meanwhile: the id stands for another item now
+            self._over.discard(item)
+            self._wanted_throughout.discard(item)
+        if seen.transcribes:
+            self._wanted.add(item)
 
     def _word(self, seen: Seen, kind: str, event: dict[str, Any]) -> None:
         item = event["item_id"]
