@@ -49,6 +49,7 @@ async def test_a_speech_turn_has_the_order_that_clients_rely_on(node: RunningNod
         "conversation.item.done",
         "response.output_item.done",
         "response.done",
+        "rate_limits.updated",
         "voiceedge.turn",
     ]
     check(caller.seen)

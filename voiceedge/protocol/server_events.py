@@ -342,6 +342,10 @@ class RateLimitsUpdated(ServerEvent, frozen=True, tag="rate_limits.updated"):
     rate_limits: tuple[RateLimit, ...]
 
 
+NO_LIMITS = RateLimitsUpdated(rate_limits=())
+"""What follows `response.done`: the node sets none, and says so."""
+
+
 class Error(ServerEvent, frozen=True, tag="error"):
     """A request could not be honoured. Expensive: some stock clients end at any of them."""
 

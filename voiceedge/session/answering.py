@@ -12,6 +12,7 @@ from voiceedge.conversation.history import History, Item, Line
 from voiceedge.engines import Prompt
 from voiceedge.errors import ContextFull, EngineFailed, VoiceEdgeError
 from voiceedge.protocol import ids
+from voiceedge.protocol import server_events as out
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, failed
 from voiceedge.protocol.response_config import ResponseConfig
@@ -328,6 +329,7 @@ class Answering:
         self._begin(turn)
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
+        self._outbox.put(out.NO_LIMITS)
         if turn.message is not None:
             self._history.update(self._final(turn, turn.message, outcome))
         for call in turn.calls:

@@ -11,6 +11,7 @@ from functools import partial
 from voiceedge.conversation.history import History
 from voiceedge.errors import ContextFull, EngineFailed, Overloaded, Refused, VoiceEdgeError
 from voiceedge.protocol import ids
+from voiceedge.protocol import server_events as out
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, failed
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.session.delivering import Delivery
@@ -108,6 +109,7 @@ class Asides:
     def _end(self, turn: Turn, outcome: Outcome) -> None:
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
+        self._outbox.put(out.NO_LIMITS)
 
     async def _answer(self, turn: Turn, instructions: str, question: Question) -> Outcome:
         node, config = self._node, turn.config
