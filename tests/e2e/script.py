@@ -75,8 +75,10 @@ async def returns(caller: Caller, call: dict[str, Any], output: str) -> dict[str
 
 
 async def is_refused(caller: Caller, code: str) -> dict[str, Any]:
-    """The next event is an error of this code."""
+    """The next event, but for what follows every response, is an error of this code."""
     event = await caller.next()
+    if event["type"] == "rate_limits.updated":
+        event = await caller.next()
     assert event["type"] == "error", event
     assert event["error"]["code"] == code, event
     return event["error"]
