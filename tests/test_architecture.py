@@ -20,11 +20,25 @@ MAY_KNOW = {
     "conversation": {"errors"},
     "protocol": {"errors", "conversation"},
     "session": FOUNDATION | {"conversation", "protocol"},
-    "server": FOUNDATION | {"conversation", "protocol", "session"},
+    "server": FOUNDATION | {"budget", "conversation", "protocol", "session", "regions"},
     "modelstore": {"errors", "config"},
-    "bench": {"errors", "trace", "audio", "engines"},
+    "budget": {"errors", "trace"},
+    "bench": {"errors", "trace", "audio", "engines", "budget"},
+    "regions": {"errors", "config", "trace"},
+    "doctor": FOUNDATION | {"modelstore", "regions"},
 }
-TOP = {"cli", "cli_models", "cli_options", "terminal", "__init__"}
+TOP = {
+    "cli",
+    "cli_bench",
+    "cli_doctor",
+    "cli_models",
+    "cli_options",
+    "cli_regions",
+    "cli_serve",
+    "cli_token",
+    "terminal",
+    "__init__",
+}
 """Wired on top of all; what they may know is not restricted, but nobody may know them."""
 
 CLOCKS = {
@@ -38,7 +52,7 @@ CLOCKS = {
     "monotonic_ns",
 }
 EXCLUSIVE = {
-    "asyncio": ("session/", "server/", "bench/", "cli.py"),
+    "asyncio": ("session/", "server/", "bench/", "regions/", "cli_bench.py", "cli_regions.py", "cli_serve.py"),
     "anyio": (),
     "onnxruntime": ("engines/",),
     "ctranslate2": ("engines/",),

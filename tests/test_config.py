@@ -112,13 +112,14 @@ def test_a_value_that_does_not_fit_is_refused_and_shown(name, value):
     assert "\n" not in str(raised.value)
 
 
-def test_a_secret_that_is_too_short_is_refused_and_shown_to_nobody(toml):
+@pytest.mark.parametrize(("name", "least"), [("secret", 32), ("admin_key", 16)])
+def test_a_secret_that_is_too_short_is_refused_and_shown_to_nobody(toml, name, least):
     for load_it in (
-        lambda: load({"secret": "hush-hush"}),
-        lambda: load(SECRET="hush-hush"),
-        lambda: load(file=toml('secret = "hush-hush"')),
+        lambda: load({name: "hush-hush"}),
+        lambda: load(**{name.upper(): "hush-hush"}),
+        lambda: load(file=toml(f'{name} = "hush-hush"')),
     ):
-        with pytest.raises(ConfigError, match=r"Setting 'secret' .*length >= 32\.$") as raised:
+        with pytest.raises(ConfigError, match=rf"Setting '{name}' .*length >= {least}\.$") as raised:
             load_it()
         assert "hush" not in str(raised.value)
 
@@ -217,3 +218,20 @@ def test_a_registry_that_is_no_address_is_the_operators_error(npmrc):
     npmrc("registry=${REGISTRY}")
     with pytest.raises(ConfigError, match=r"'\$\{REGISTRY\}', which is no http"):
         npm_registry(environment={})
+
+
+def test_where_nothing_else_says_where_spans_go_opentelemetrys_own_variables_do(toml):
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://them", "OTEL_EXPORTER_OTLP_HEADERS": "key=theirs"}
+    found = load_config({}, None, variables)
+    assert (found.otlp_endpoint, found.otlp_headers) == ("http://them", "key=theirs")
+    assert load_config({}, toml('otlp_endpoint = "http://us"'), variables).otlp_endpoint == "http://us"
+    assert load_config({"otlp_endpoint": "http://flag"}, None, variables).otlp_endpoint == "http://flag"
+    assert load_config({}, None, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}).otlp_endpoint is None
+
+
+def test_an_endpoint_is_an_address_and_its_key_is_never_repeated():
+    with pytest.raises(ConfigError, match="otlp_endpoint"):
+        load(OTLP_ENDPOINT="localhost:4318")
+    with pytest.raises(ConfigError) as wrong:
+        load_config({"otlp_headers": 7})
+    assert "7" not in str(wrong.value)

@@ -7,9 +7,14 @@ from msgspec import structs
 from rich.console import Console
 
 from voiceedge import terminal
+from voiceedge.config import Config
+from voiceedge.engines.fake import fake_engines
 from voiceedge.modelstore.fetch import Step
 from voiceedge.modelstore.manifest import Catalogue, Manifest, ModelFile, PathSource, Profile
 from voiceedge.modelstore.store import ModelStore
+from voiceedge.server.judging import read_budget
+from voiceedge.session.node import make_node
+from voiceedge.session.warming import Speeds
 
 
 def shown(renderable) -> list[str]:
@@ -51,3 +56,18 @@ def test_the_table_tells_what_is_here_what_is_yours_and_what_speaks_for_whom(tmp
     _, first, second = shown(terminal.models_table(ModelStore(tmp_path, catalogue)))
     assert first.split() == ["mouth", "tts", "yes", "5", "MB", "7", "MB", "MIT", "small"]
     assert second.split() == ["bob", "(yours)", "voice", "of", "mouth", "no", "5", "MB", "7", "MB", "[odd]"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"), [(None, "none is set"), ("p95<0.8s,wait.p95<300ms", "p95<800ms, wait.p95<300ms")]
+)
+def test_the_start_says_where_turns_are_watched_and_what_is_expected_of_them(monkeypatch, budget, says):
+    monkeypatch.setattr(terminal, "out", Console(file=io.StringIO(), width=160))
+    config = Config()
+    node = make_node(config, fake_engines(), 1, lambda *_: None)
+    node.compute.close()
+    terminal.announce(
+        node, config, Speeds(1.0, 1.0, 1.0, 1.0, 1.0, "Hello."), 8080, 0.1, read_budget(budget), is_open=True
+    )
+    lines = terminal.out.file.getvalue().splitlines()
+    assert f"  trace   http://localhost:8080/trace  (budget: {says})" in lines

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceedge.trace import SEGMENTS, Mark, MediaClock, TurnTrace
+from voiceedge.trace import ANSWER_MARKS, SEGMENTS, Mark, MediaClock, TurnTrace
 
 MARKS = get_args(Mark)
 
@@ -180,3 +180,16 @@ def test_media_time_never_runs_backwards_and_never_ahead(gaps):
     moments = [media.moment(sample) for sample in range(0, media.samples + 50, 7)]
     assert moments == sorted(moments)
     assert all(moment <= clock.at for moment in moments)
+
+
+def test_zero_is_mapped_to_the_wall_by_how_long_ago_it_was(monkeypatch):
+    monkeypatch.setattr("voiceedge.trace.wall_s", lambda: 1_795_473_791.5)
+    assert TurnTrace(1, zero=40.0, clock=lambda: 42.25).zero_at() == 1_795_473_789.25
+
+
+def test_an_answer_that_is_made_anew_has_new_marks():
+    trace = TurnTrace(1, zero=0.0, clock=lambda: 1.0)
+    for mark in (*ANSWER_MARKS, "stt_final"):
+        trace.mark(mark)
+    trace.begin_anew()
+    assert set(trace.marks) == {"stt_final"}

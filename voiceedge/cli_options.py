@@ -12,11 +12,18 @@ from voiceedge.config import Config
 _UNSHOWN = {"home": "the user's cache", "instructions": "a friendly voice assistant"}
 
 
-def setting(name: str, text: str) -> Any:
-    """An option that stands for a setting; its default is the setting's, so that help cannot drift."""
+def setting(name: str, text: str, panel: str | None = None) -> Any:
+    """An option that stands for a setting; its default is the setting's, so that help cannot drift.
+
+    Args:
+        name: the setting.
+        text: what it is, in a few words: docs/settings.md says it all.
+        panel: under which heading of the help it stands.
+    """
     default = getattr(Config(), name)
     plain = str(default).lower() if default is None or isinstance(default, bool) else str(default)
-    return typer.Option(help=f"{text} \\[default: {_UNSHOWN.get(name, plain)}]", show_default=False)
+    shown = _UNSHOWN.get(name, plain) or "none"
+    return typer.Option(help=f"{text} \\[default: {shown}]", show_default=False, rich_help_panel=panel)
 
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with settings. \\[default: none]")]

@@ -20,6 +20,9 @@ from msgspec import Meta, Struct
 from voiceedge.errors import ConfigError
 
 PREFIX = "VOICEEDGE_"
+OPENTELEMETRY = {"OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint", "OTEL_EXPORTER_OTLP_HEADERS": "otlp_headers"}
+"""Variables that operators set for all of their services, and the settings that they stand for where nothing else
+does."""
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant. Your answers are spoken aloud, so answer in one or two short sentences of "
     "plain spoken English, without lists, markdown, code or emoji."
@@ -38,7 +41,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tts_model: str | None = None
     """Text-to-speech model, or one added voice of it, instead of the profile's."""
     host: str = "127.0.0.1"
-    """Address to listen on. Loopback, because anybody who reaches the port can talk."""
+    """Address to listen on. Where no key is asked for, another than loopback needs `open_to_all` as well."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """TCP port; 0 lets the system choose one."""
     tls_certificate: Path | None = None
@@ -48,8 +51,32 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     secret: Annotated[str, Meta(min_length=32)] | None = None
     """Signs client secrets (`ek_…`): at least 32 characters, the same on all nodes that are to take them. Unset: a
     random one, so that they end with the process. Other users see a command line: set it in the environment."""
-    engines: Literal["real", "fake"] = "real"
-    """`fake` answers without any model: to try a client or a network."""
+    api_keys: Path | None = None
+    """TOML file of static keys, of which it holds hashes (`voiceedge token key`). Read again when it changes."""
+    auth_keys: str | None = None
+    """Public keys of whoever issues tokens: a JSON Web Key Set, at an https URL or in a file."""
+    auth_issuer: str | None = None
+    """`iss` that a token must have; needed for tokens."""
+    auth_audience: str | None = None
+    """`aud` that a token must have; needed for tokens."""
+    auth_algorithms: str = "EdDSA,ES256,RS256"
+    """What may have signed a token. `HS256` stands alone, and takes `auth_secret` instead of keys."""
+    auth_secret: Annotated[str, Meta(min_length=32)] | None = None
+    """Signs tokens with HS256, where issuer and node share a secret. Set it in the environment."""
+    revoked: Path | None = None
+    """File of tokens that are not good any more: a `jti` or a subject a line. Read again when it changes; sessions that
+    run on one end within 10 s."""
+    origins: str = ""
+    """Where pages may come from that connect, as `https://shop.example,https://…`. Empty: anywhere where a key is asked
+    for, else from this node and this machine."""
+    open_to_all: bool = False
+    """Listen on an address that others reach although no key is asked for."""
+    admin_key: Annotated[str, Meta(min_length=16)] | None = None
+    """Opens `/metrics` and `/trace`, as bearer token or as password in the browser: at least 16 characters. Unset:
+    they are shown to this machine only, and not through a proxy. Set it in the environment."""
+    engines: Annotated[str, Meta(pattern="^(real|fake|fake:.+)$")] = "real"
+    """`fake` answers without any model: to try a client or a network. `fake:llm+200` does so 200 ms late in one engine
+    (of `end_of_turn`, `stt`, `llm`, `tts`; several with commas): to see whether what is watching finds it."""
     max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
     """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
     context_tokens: Annotated[int, Meta(ge=256, le=8192)] = 2048
@@ -76,14 +103,38 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folder of models and builds."""
     offline: bool = False
     """Never fetch anything; missing models end the start."""
+    budget: str | None = None
+    """How long a turn may take, in total and in its segments: `p95<800ms, wait.p95<300ms`, or a file ending in
+    `.toml`. Every turn is judged, and what is over budget is named in the log, in metrics and at `/trace`."""
+    region: str | None = None
+    """Where this machine stands: the code of a cloud's region (`ap-northeast-1`) or an airport (`NRT`), or a city."""
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    """Where exactly, in degrees north; the region may then have any name."""
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    """The same in degrees east; the two go together."""
+    regions_file: Path | None = None
+    """TOML file of the nodes that `voiceedge regions` and `voiceedge doctor` measure."""
     trace_file: Path | None = None
     """Write one JSON line a turn to this file: times and counts, no words."""
+    trace_file_mb: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    """Megabytes after which the trace file is put aside as `NAME.1`, an older one as `NAME.2`, and a new one begun."""
+    trace_files: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """Trace files that are kept, the one that is written among them; the oldest go."""
+    trace_words: bool = False
+    """Also put down what was said, by the user and by the agent: in the trace file and in OpenTelemetry spans, nowhere
+    else."""
+    otlp_endpoint: Annotated[str, Meta(pattern="^https?://")] | None = None
+    """Where OpenTelemetry spans go (OTLP over HTTP), such as `http://localhost:4318`; needs the extra `otel`. Without
+    it `OTEL_EXPORTER_OTLP_ENDPOINT` is used, if that is set."""
+    otlp_headers: str | None = None
+    """Headers that the spans are sent with, `name=value` with commas between them; they often hold a key, so set them
+    in the environment. Without it `OTEL_EXPORTER_OTLP_HEADERS` is used."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the log says."""
 
 
 FIELDS = tuple(Config.__struct_fields__)
-_UNSHOWN = frozenset({"secret"})
+_UNSHOWN = frozenset({"secret", "auth_secret", "admin_key", "otlp_headers"})
 """Settings whose values are never repeated, in no message."""
 _NOT_SETTINGS = frozenset({"CONFIG"})
 """Variables with the prefix that name something else: CONFIG is the file."""
@@ -102,7 +153,9 @@ def tame_libraries() -> None:
 def load_config(
     flags: Mapping[str, Any], file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Config:
-    """Put the settings together: file < environment < flags. Flags that are None were not given.
+    """Put the settings together: OpenTelemetry's environment < file < environment < flags.
+
+    Flags that are None were not given.
 
     Raises:
         ConfigError: a name is unknown or a value does not fit; says which and where it came from.
@@ -110,6 +163,7 @@ def load_config(
     environment = os.environ if environment is None else environment
     file = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
     layers = [
+        ("in OpenTelemetry's environment", _from_opentelemetry(environment)),
         (f"in {file}", _from_file(file) if file else {}),
         ("in the environment", _from_environment(environment)),
         ("on the command line", {name: value for name, value in flags.items() if value is not None}),
@@ -194,6 +248,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     named = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX)}
     # an empty variable is how compose files say that nothing was given
     return {name.lower(): value for name, value in named.items() if value and name not in _NOT_SETTINGS}
+
+
+def _from_opentelemetry(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[key] for key, name in OPENTELEMETRY.items() if environment.get(key)}
 
 
 def _did_you_mean(name: str) -> str:

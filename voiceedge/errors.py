@@ -4,7 +4,10 @@ VoiceEdgeError
 ├── CallerError              the client asked for something that cannot be done; the session goes on
 │   ├── InvalidRequest       malformed JSON, unknown type, a field that does not fit
 │   ├── InvalidTool          a function whose schema answers cannot be held to
-│   └── Refused              well-formed, but not now or not here (carries a protocol code)
+│   ├── Refused              well-formed, but not now or not here (carries a protocol code)
+│   ├── Unauthorised         no key, or one that is not good: 401
+│   ├── Forbidden            known, but not allowed to: 403
+│   └── LimitReached         one's own limit, whatever room the node has: 429, with Retry-After
 ├── OperatorError            whoever started the process has to act: a message without a traceback, exit code 2
 │   ├── ConfigError          a flag, variable or file that is wrong
 │   ├── ModelMissing         weights are not here and may not or cannot be fetched
@@ -13,7 +16,8 @@ VoiceEdgeError
 └── NodeError                our fault: the turn fails, the session goes on
     ├── EngineFailed         an engine call raised
     ├── ContextFull          the prompt does not fit the LLM's context window
-    └── Overloaded           no capacity left; refused before the upgrade, with Retry-After
+    ├── Overloaded           no capacity left; refused before the upgrade, with Retry-After
+    └── KeysUnavailable      whether a token is good cannot be told now
 """
 
 from __future__ import annotations
@@ -54,6 +58,29 @@ class InvalidTool(CallerError):
 
 class Refused(CallerError):
     """A well-formed request that the state of the session does not allow."""
+
+
+class Unauthorised(CallerError):
+    """No key, or one that is not good, or not for this."""
+
+    wire_code = "invalid_api_key"
+
+
+class Forbidden(CallerError):
+    """It is known who asks, and they may not."""
+
+    wire_code = "forbidden"
+
+
+class LimitReached(CallerError):
+    """Whoever asks has used up what is theirs; the caller may try again after `retry_after_s`."""
+
+    wire_type = "rate_limit_error"
+    wire_code = "limit_reached"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: int) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class OperatorError(VoiceEdgeError):
@@ -98,6 +125,16 @@ class Overloaded(NodeError):
     """The node has no capacity left; the caller may try again after `retry_after_s`."""
 
     wire_code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeysUnavailable(NodeError):
+    """Whether a token is good cannot be told: its issuer has not been reached for too long."""
+
+    wire_code = "auth_unavailable"
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
+from voiceedge.budget import Budget
 from voiceedge.config import Config
 from voiceedge.modelstore.fetch import Step
 from voiceedge.modelstore.store import ModelStore
@@ -81,7 +82,9 @@ def models_table(store: ModelStore) -> Table:
     return table
 
 
-def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: float) -> None:
+def announce(
+    node: Node, config: Config, speeds: Speeds, port: int, loaded_s: float, budget: Budget, *, is_open: bool
+) -> None:
     """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first."""
     names = node.engines.names
     host = "localhost" if config.host in {"127.0.0.1", "::1", "0.0.0.0"} else config.host  # noqa: S104 - shown only
@@ -94,5 +97,8 @@ def announce(node: Node, config: Config, speeds: Speeds, port: int, loaded_s: fl
         f"judges a pause in {speeds.end_of_turn_ms:.0f} ms"
     )
     out.print(f"  page    http{secure}://{host}:{port}/")
-    out.print(f"  socket  ws{secure}://{host}:{port}/v1/realtime  (any OpenAI Realtime client; any key)")
+    limits = ", ".join(map(str, budget.limits))
+    out.print(f"  trace   http{secure}://{host}:{port}/trace  (budget: {limits or 'none is set'})")
+    key = "any key" if is_open else "with a key, docs/access.md"
+    out.print(f"  socket  ws{secure}://{host}:{port}/v1/realtime  (any OpenAI Realtime client; {key})")
     out.print(f'  try     voiceedge bench ws{secure}://{host}:{port} --say "What is the capital of France?"')

@@ -20,12 +20,21 @@ Mark = Literal[
     "endpoint",  # the server decided that the turn is over
     "stt_started",
     "stt_final",  # the text that the LLM will answer is known
+    "llm_started",  # the LLM was asked
     "llm_first_token",
     "llm_first_clause",  # first speakable clause
+    "llm_done",  # the LLM has nothing more to say
     "tts_first_audio",  # first sample of speech exists
     "first_audio_out",  # first audible audio handed to the socket
 ]
-ANSWER_MARKS: tuple[Mark, ...] = ("llm_first_token", "llm_first_clause", "tts_first_audio", "first_audio_out")
+ANSWER_MARKS: tuple[Mark, ...] = (
+    "llm_started",
+    "llm_first_token",
+    "llm_first_clause",
+    "llm_done",
+    "tts_first_audio",
+    "first_audio_out",
+)
 """What belongs to the answer and not to the words that are answered."""
 SegmentName = Literal["wait", "end_of_turn", "stt", "llm", "tts", "queue", "send"]
 SEGMENTS: tuple[SegmentName, ...] = get_args(SegmentName)
@@ -40,6 +49,11 @@ def now() -> float:
 def epoch_s() -> int:
     """Seconds since 1970, for `expires_at` and log lines."""
     return int(time.time())
+
+
+def wall_s() -> float:
+    """Seconds since 1970 with their fractions, for what is laid beside the times of other machines."""
+    return time.time()
 
 
 class MediaClock:
@@ -123,6 +137,10 @@ class TurnTrace:
     def worked(self, seconds: float) -> None:
         """Note that an engine has worked for this turn."""
         self.work_s += seconds
+
+    def zero_at(self) -> float:
+        """Zero in seconds since 1970: the one place where the monotonic clock meets that of the wall."""
+        return wall_s() - (self.clock() - self.zero)
 
     def since_zero_ms(self, name: Mark) -> float | None:
         """Milliseconds from zero to a mark, None when it was never reached."""

@@ -43,6 +43,8 @@ class ScriptedNode:
             yield self
 
     def _request(self, connection, request):
+        if request.path == "/v1/node":
+            return connection.respond(HTTPStatus.NOT_FOUND, "no\n")
         self.requests.append(request)
         if refusal := self._refuse or (self._open >= self._room_for and HTTPStatus.SERVICE_UNAVAILABLE):
             response = connection.respond(refusal, "no\n")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from voiceedge.bench.exchange import LONGEST_ANSWER_S, Exchange
+from voiceedge.bench.exchange import LONGEST_ANSWER_S, Answer, BargeIn, Exchange
 from voiceedge.bench.microphone import Utterance
 from voiceedge.bench.playout import Playout
 from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
@@ -15,9 +15,9 @@ TONE = np.full(WIRE_RATE_HZ, 0.1, np.float32)
 class Listener:
     """An exchange with a short hand for what a node sends."""
 
-    def __init__(self, recording=RECORDING):
+    def __init__(self, recording=RECORDING, barge_in=None):
         self.playout = Playout()
-        self.exchange = Exchange(recording, UTTERANCE, self.playout)
+        self.exchange = Exchange(recording, UTTERANCE, self.playout, barge_in)
 
     def created(self, response, at):
         self.exchange.receive(ServerEvent("response.created", response=ResponseState(response)), at)
@@ -216,3 +216,89 @@ def test_two_answers_that_are_both_heard_are_one_too_many():
     listener.answered("a", 12.5)
     listener.answered("b", 14.0)
     assert listener.exchange.problems == ("double_answer", "split")
+
+
+# ── interruptions ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def interrupting(sounds_until=20.0):
+    """A listener whose recording begins to be voiced at 10.2, while an answer sounds."""
+    earlier = Answer("old", "iold")
+    listener = Listener(barge_in=BargeIn(earlier, 10.2, sounds_until))
+    listener.playout.play(np.zeros(round(WIRE_RATE_HZ * (sounds_until - 10.0)), np.float32), 10.0)
+    return listener, earlier
+
+
+def test_an_interruption_is_measured_from_its_first_voiced_sample_to_the_order_to_stop():
+    listener, _ = interrupting()
+    listener.says("input_audio_buffer.speech_started", 10.5)
+    barge_in = listener.exchange.barge_in
+    assert (barge_in.is_one, barge_in.stop_s) == (True, pytest.approx(0.3))
+    listener.says("input_audio_buffer.speech_started", 11.5)
+    assert barge_in.stop_s == pytest.approx(0.3)  # the first one counts
+
+
+def test_what_still_comes_of_the_interrupted_answer_is_dead_audio_and_its_end_is_its_own():
+    listener, earlier = interrupting()
+    listener.audio("old", 10.3)
+    assert listener.exchange.barge_in.sounds_until == pytest.approx(21.0)
+    listener.says("input_audio_buffer.speech_started", 10.5)
+    listener.playout.stop(10.5)
+    earlier.stopped_by_us = True
+    listener.audio("old", 10.9)
+    listener.done("old", 11.0, "cancelled")
+    listener.says("voiceedge.turn", 11.0, response_id="old", total_ms=400.0)
+    assert listener.exchange.barge_in.dead_audio_s == pytest.approx(0.7)
+    assert listener.playout.unplayed_s(10.9) == 0.0
+    assert (earlier.status, earlier.trace.total_ms) == ("cancelled", 400.0)
+    listener.answered("a", 12.5)
+    assert [answer.response_id for answer in listener.exchange.answers] == ["a"]
+    assert listener.exchange.problems == ()
+
+
+def test_an_answer_that_ends_before_anybody_notices_was_not_stopped():
+    listener, _ = interrupting(sounds_until=10.4)
+    listener.says("input_audio_buffer.speech_started", 10.5)
+    assert listener.exchange.barge_in.is_one
+    assert listener.exchange.barge_in.stop_s is None
+    assert listener.exchange.barge_in.dead_audio_s == 0.0
+
+
+def test_an_answer_that_ends_before_the_first_voiced_sample_is_not_interrupted():
+    assert not interrupting(sounds_until=10.1)[0].exchange.barge_in.is_one
+
+
+def test_an_answer_is_interrupted_when_so_much_of_it_was_heard_and_only_while_it_sounds():
+    listener = Listener()
+    assert listener.exchange.to_interrupt(0.4) == np.inf
+    listener.created("a", 12.1)
+    listener.audio("a", 12.2)
+    assert listener.exchange.to_interrupt(0.4) == pytest.approx(12.6)
+    assert listener.exchange.to_interrupt(1.5) == np.inf
+
+
+def test_what_sounds_is_the_latest_answer_else_the_interrupted_one():
+    listener, earlier = interrupting()
+    assert listener.exchange.sounding is earlier
+    listener.created("a", 12.1)
+    assert listener.exchange.sounding.response_id == "a"
+    assert Listener().exchange.sounding is None
+
+
+# ── the network, and the sample that both sides count from ────────────────────────────────────────────────
+
+
+def test_the_network_is_the_median_of_the_turns_pings():
+    listener = Listener()
+    assert listener.exchange.network_ms is None
+    listener.exchange.trips_s += [0.030, 0.032, 0.200]
+    assert listener.exchange.network_ms == pytest.approx(32.0)
+
+
+def test_how_much_later_the_node_hears_the_end_of_speech_is_told_in_media_time():
+    utterance = Utterance(begins=10.0, zero=12.0, ends=13.0, first_sample=WIRE_RATE_HZ * 5)
+    exchange = Exchange(RECORDING, utterance, Playout())
+    exchange.receive(ServerEvent("response.created", response=ResponseState("a")), 12.1)
+    assert exchange.zero_shift_ms is None
+    exchange.receive(ServerEvent("voiceedge.turn", response_id="a", facts={"last_voiced_ms": 7040.0}), 13.0)
+    assert exchange.zero_shift_ms == pytest.approx(40.0)

@@ -3,7 +3,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voiceedge.bench.figures import Distribution, Ratio, distribution, percentile, ratio
+from voiceedge.bench.figures import (
+    Distribution,
+    Estimate,
+    Ratio,
+    distribution,
+    estimate,
+    nearest_rank,
+    percentile,
+    quotient,
+    ratio,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +36,12 @@ def test_a_percentile_is_a_measured_value_that_enough_values_do_not_exceed(value
     found = percentile(values, percent)
     assert found in values
     assert sum(value <= found for value in values) >= percent / 100 * len(values) - 1e-6
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(1, 100))
+def test_of_many_values_it_is_the_same(values, percent):
+    assert nearest_rank(np.array(values), percent) == percentile(values, percent)
+    assert np.isnan(nearest_rank(np.array([]), percent))
 
 
 def test_missing_values_are_not_counted_and_nothing_gives_nothing():
@@ -85,3 +101,36 @@ def test_a_percentile_among_failed_turns_has_no_ratio():
     mostly = [[(None, 500.0)], *[[(250.0, 500.0)]] * 39]
     assert ratio(mostly, 50).value == 0.5
     assert ratio(mostly, 99).value is None
+
+
+# ── any figure with its interval ──────────────────────────────────────────────────────────────────────────
+
+
+def mean(units):
+    return sum(units) / len(units)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    chance = np.random.default_rng(5)
+    samples = [chance.normal(10.0, 3.0, 40).tolist() for _ in range(60)]
+    found = [estimate(mean, sample, resamples=200) for sample in samples]
+    assert sum(one.low <= 10.0 <= one.high for one in found) >= 0.85 * len(found)
+
+
+def test_two_populations_are_drawn_from_each_by_itself():
+    found = estimate(lambda old, new: mean(new) - mean(old), [1.0] * 9, [3.0] * 4)
+    assert found == Estimate(2.0, 2.0, 2.0)
+    spread = estimate(lambda old, new: mean(new) - mean(old), [1.0] * 9, [2.0, 4.0])
+    assert (spread.value, spread.low, spread.high) == (2.0, 1.0, 3.0)
+
+
+def test_nothing_measured_gives_no_estimate_and_what_means_nothing_is_endless():
+    assert estimate(mean, []) == Estimate(None, None, None)
+    assert estimate(lambda old, new: 1.0, [1.0], []) == Estimate(None, None, None)
+    assert estimate(lambda units: float("nan"), [1.0]) == Estimate(None, None, None)
+
+
+def test_over_no_time_or_a_failed_turn_there_is_no_quotient():
+    assert quotient(3.0, 2.0) == 1.5
+    assert np.isnan(quotient(3.0, 0.0))
+    assert np.isnan(quotient(3.0, np.inf))

@@ -94,7 +94,7 @@ async def test_the_microphone_never_falls_silent_around_a_recording():
 
 
 def test_the_last_append_of_a_recording_is_filled_with_the_room():
-    whole = np.concatenate([decoded(message) for message in appends(np.full(500, 0.5, np.float32))])
+    whole = np.concatenate(appends(np.full(500, 0.5, np.float32)))
     assert len(whole) == 2 * APPEND_SAMPLES
     assert np.all(whole[:500] == 0.5)
     assert -73 < level_dbfs(whole[500:]) < -67
@@ -116,3 +116,23 @@ async def test_switched_off_it_sends_nothing_and_media_time_goes_on_where_it_sto
     assert [at for at, _ in line.sent] == pytest.approx([160.0 + (k + 1) * 0.02 for k in range(8)])
     assert microphone.lags_s == [0.0, 0.0]
     assert [level_dbfs(audio) > -40 for _, audio in line.sent] == [True, True] + [False] * 6
+
+
+async def test_whoever_listens_in_gets_every_append_once_and_in_order():
+    pace, heard = SteppedPace(), []
+    line, microphone = Line(pace, 6), Microphone(pace, heard.append)
+    microphone.speak(recording(APPEND_SAMPLES * 2 + 100))
+    await run(microphone, line)
+    assert np.array_equal(
+        np.concatenate([from_pcm16(one) for one in heard[:6]]), np.concatenate([a for _, a in line.sent])
+    )
+
+
+async def test_a_moment_belongs_to_a_sample_and_back():
+    pace = SteppedPace()
+    line, microphone = Line(pace, 10), Microphone(pace)
+    await run(microphone, line)
+    utterance = microphone.speak(recording(4800))
+    assert utterance.first_sample == 11 * APPEND_SAMPLES
+    assert microphone.sample_at(utterance.begins) == utterance.first_sample
+    assert microphone.sample_at(utterance.zero) == utterance.first_sample + 4680

@@ -56,3 +56,16 @@ def test_however_many_share_the_recordings_each_is_played_equally_often(sessions
 def test_a_conversation_can_be_shorter_or_longer_than_the_list():
     assert names(planned(turns=3)[0]) == "abc"
     assert names(planned(turns=10)[0]) == "abcdefghab"
+
+
+def test_every_answer_but_the_last_is_interrupted_and_the_pauses_stay_what_they_are():
+    (plain,), (plan,) = (
+        planned(think=Interval(1.0, 4.0)),
+        planned(think=Interval(1.0, 4.0), barge_in=Interval(0.5, 2.0)),
+    )
+    assert [line.think_s for line in plan.lines] == [line.think_s for line in plain.lines]
+    *interrupted, last = (line.interrupt_s for line in plan.lines)
+    assert last is None
+    assert len(set(interrupted)) == 7
+    assert all(0.5 <= after_s <= 2.0 for after_s in interrupted)
+    assert all(line.interrupt_s is None for line in plain.lines)

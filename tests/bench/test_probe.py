@@ -20,6 +20,8 @@ from tests.bench.scripted_node import (
 )
 from voiceedge.bench import NodeUnreachable, run_bench, to_json
 from voiceedge.bench.interval import Interval
+from voiceedge.bench.pace import Pace
+from voiceedge.bench.questions import questions
 from voiceedge.bench.recording import WIRE_RATE_HZ
 from voiceedge.errors import AudioUnreadable, ConfigError
 
@@ -253,6 +255,28 @@ async def test_what_makes_no_run_is_refused_before_anything_is_sent(recordings):
             with pytest.raises(error):
                 await run_bench(options(node, recordings, **broken))
     assert node.requests == []
+
+
+async def test_without_recordings_the_shipped_questions_are_spoken(recordings):
+    told = []
+    async with ScriptedNode().up() as node:
+        asked = options(node, recordings, audio=(), tts=Whistle(), turns=2, progress=told.append)
+        report = await run_bench(asked)
+    assert [row.audio for row in report.turns] == list(questions()[:2])
+    assert [row.expected_text for row in report.turns] == list(questions()[:2])
+    preparing = [(one.turn, one.turns, one.audio) for one in told if one.doing == "preparing"]
+    assert preparing == [(number, len(questions()), text) for number, text in enumerate(questions(), start=1)]
+
+
+async def test_the_bench_looks_at_itself_while_it_measures(recordings):
+    async with ScriptedNode().up() as node:
+        asked = options(node, recordings / "one.wav", pace=Pace(), think=Interval(0.1, 0.1), listen="first-audible")
+        report = await run_bench(asked)
+        faster = await run_bench(options(node, recordings / "one.wav"))
+    assert report.self_check.append_lag_ms.n == 25  # 0.5 s of 20 ms
+    assert report.self_check.loop_lag_ms.n > 10
+    assert 0.0 < report.self_check.cpu_percent < 200.0
+    assert faster.self_check is None  # lags of another pace say nothing
 
 
 # ── several conversations at once ─────────────────────────────────────────────────────────────────────────

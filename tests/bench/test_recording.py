@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.audio.pcm import to_pcm16
-from voiceedge.bench.recording import WIRE_RATE_HZ, last_voiced_sample, load_recordings, spoken
+from voiceedge.bench.recording import (
+    WIRE_RATE_HZ,
+    Recording,
+    first_voiced_sample,
+    last_voiced_sample,
+    load_recordings,
+    spoken,
+)
 from voiceedge.errors import AudioUnreadable, OperatorError
 
 
@@ -44,6 +51,18 @@ class Whistle:
 def test_speech_ends_where_the_last_loud_frame_ends(before, voiced, after):
     audio = np.concatenate([silence(before / 100), tone(voiced / 100), silence(after / 100)])
     assert last_voiced_sample(audio) == (before + voiced) * WIRE_RATE_HZ // 100
+
+
+@given(before=st.integers(0, 300), voiced=st.integers(5, 60), after=st.integers(0, 50))
+def test_speech_begins_where_its_first_loud_frame_begins(before, voiced, after):
+    audio = np.concatenate([silence(before / 100), tone(voiced / 100), silence(after / 100)])
+    said = Recording("r", audio, (before + voiced) * WIRE_RATE_HZ // 100)
+    assert first_voiced_sample(said) == before * WIRE_RATE_HZ // 100
+
+
+def test_a_click_behind_the_stated_end_of_speech_is_not_its_beginning():
+    said = Recording("r", np.concatenate([silence(0.5), tone(0.01), silence(0.2)]), WIRE_RATE_HZ // 4)
+    assert first_voiced_sample(said) == 0
 
 
 def test_a_soft_ending_within_35_db_still_counts_and_a_softer_one_does_not():

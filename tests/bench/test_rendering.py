@@ -1,39 +1,25 @@
 import io
-import itertools
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
+from tests.bench.rows import row, whole_report
 from voiceedge.bench.options import Progress
 from voiceedge.bench.rendering import progress_line, render
-from voiceedge.bench.report import BenchReport, TurnRow
+from voiceedge.bench.report import INTERVAL, BenchReport
 from voiceedge.bench.wire import PathSegment
 
 
-def row(audio, client_ms=500.0, **more):
-    fields = {
-        "audio": audio,
-        "expected_text": None,
-        "user_text": "what time [bold]is[/bold] it",
-        "agent_text": "half past two",
-        "client_v2v_ms": client_ms,
-        "server_v2v_ms": 490.0,
-        "critical_path": (PathSegment("wait", 200.0), PathSegment("stt", 90.0), PathSegment("llm", 200.0)),
-        "marks_ms": {},
-        "facts": {},
-        "leading_silence_ms": 5.0,
-        "problems": (),
-        "errors": (),
-        "responses": 1,
-        "send_lag_ms": 0.5,
-    }
-    return TurnRow(**(fields | more))
+def shown(report, width=120):
+    out = io.StringIO()
+    Console(file=out, width=width).print(render(report), crop=False)
+    return out.getvalue()
 
 
 def printed(*rows, interrupted=None, width=120):
-    out = io.StringIO()
     about = {"cpu": "Some CPU", "cores": 2, "load_before": 0.1, "load_after": 0.2, "round_trip_ms": 0.3}
-    Console(file=out, width=width).print(render(BenchReport(about, rows, interrupted)))
-    return out.getvalue()
+    return shown(BenchReport(about, rows, interrupted), width)
 
 
 def test_it_shows_what_was_said_and_how_long_it_took():
@@ -41,21 +27,6 @@ def test_it_shows_what_was_said_and_how_long_it_took():
     assert "what time [bold]is[/bold] it" in text  # words are never taken for markup
     for part in ("half past two", "a.wav", "500", "490", "p95", "Some CPU", "round trip 0.3 ms"):
         assert part in text
-
-
-def test_the_bars_of_the_median_turn_lie_one_behind_the_other():
-    lines = printed(row("a.wav")).split("where the median turn's time went")[1].splitlines()
-    bars = [line for line in lines if "█" in line]
-    ends = [(line.index("█"), line.rindex("█")) for line in bars]
-    assert [line.split()[0] for line in bars] == ["wait", "stt", "llm", "rest"]
-    assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(ends))
-    assert [end - begin for begin, end in ends] == [13, 6, 13, 0]
-
-
-def test_the_sliver_of_a_short_last_segment_is_drawn():
-    lines = printed(row("a.wav", 490.5)).splitlines()
-    (rest,) = [line for line in lines if line.strip().startswith("rest ") and "▏" in line]
-    assert "…" not in rest
 
 
 def test_a_row_fits_80_columns_with_every_segment():
@@ -79,7 +50,7 @@ def test_failures_are_said():
         "wrong  no answer",
         "engine failed",
         "the node went away",
-        "80 ms late",
+        "80 ms late, which counts against the node",
     ):
         assert part in text
 
@@ -131,3 +102,60 @@ def test_the_live_line_says_what_all_do():
     assert progress_line(Progress(2, 20, "a.wav", "waiting", doing)) == (
         "2/20 of 4 conversations: 2 speaking, 1 waiting, 1 listening"
     )
+
+
+# ── what makes people trust it ────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_says_first_what_was_measured():
+    assert " ".join(shown(whole_report(), 80).split()).lower().startswith(f"voice to voice: {INTERVAL.lower()}")
+
+
+def test_waiting_queueing_computing_and_the_network_have_rows_and_cold_turns_their_own():
+    lines = shown(whole_report()).split("voice to voice (ms)")[1].split("Each row has")[0].splitlines()
+    rows = {line[:32].strip(): line[32:].split() for line in lines if line.startswith(" ")}
+    assert rows["client, all turns"] == ["9", "254", "∞", "∞", "257"]
+    assert rows["warm"][0] == "8"
+    assert rows["cold"] == ["1", "250", "250", "250", "250"]
+    assert rows["endpoint wait"] == ["8", "224", "224", "224", "224"]
+    assert rows["compute"][1] == "11"
+    assert rows["network"][1] == "4"
+    assert rows["leading silence of the voice"][1] == "5"
+    assert rows["node's zero is later by"][1] == "-2"
+    assert rows["unexplained"][1:] == ["11", "15", "15", "15"]
+    assert rows["interrupted: silent after"][1] == "180"
+
+
+def test_the_columns_of_what_turns_are_made_of_add_up():
+    text = shown(whole_report()).split("what turns around each percentile are made of")[1].split("Means of")[0]
+    p50 = {line[:18].strip(): line[18:].split()[0] for line in text.splitlines() if line[1:2].isalpha()}
+    del p50["turns"]
+    client_ms = int(p50.pop("client"))
+    assert sum(map(int, p50.values())) == pytest.approx(client_ms, abs=2)  # rounded
+
+
+def test_verdicts_the_capacity_and_the_comparison_are_said():
+    text = " ".join(shown(whole_report()).split())
+    assert "p50<800ms is kept: p50 is 254 ms" in text
+    assert "wait.p95<200ms is missed" in text
+    assert "Capacity: 1 conversations at once. With 2 p95 was missed" in text
+    assert "no difference: +0.0 %" in text
+    assert "self-check passed: the bench used 3 % of a core" in text
+
+
+def test_a_void_run_says_so():
+    report = whole_report()
+    busy = replace(report.self_check, cpu_percent=99.0)
+    assert "VOID: the bench itself could not keep up" in shown(replace(report, self_check=busy))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_nothing_is_wider_than_the_terminal_but_the_command(width):
+    *lines, command = shown(whole_report(), width).splitlines()
+    assert command == "voiceedge bench host:1 --slo 'p95<200ms'"
+    assert max(map(len, lines)) <= width
+
+
+def test_a_long_command_stays_in_one_piece():
+    command = "voiceedge bench " + " ".join(f"--say word{n}" for n in range(40))
+    assert shown(replace(whole_report(), command=command), 80).splitlines()[-1] == command

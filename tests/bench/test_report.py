@@ -1,35 +1,15 @@
 import json
-from dataclasses import replace
+import re
 
-import numpy as np
 import pytest
 
-from voiceedge.bench.exchange import Exchange
-from voiceedge.bench.microphone import Utterance
-from voiceedge.bench.playout import Playout
-from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
-from voiceedge.bench.report import SCHEMA, BenchReport, to_json, turn_row
-from voiceedge.bench.wire import PathSegment, ResponseState, ServerEvent
+from tests.bench.rows import exchange, row, whole_report
+from tests.documents import ROOT
+from voiceedge.bench.report import INTERVAL, SCHEMA, BenchReport, to_json
+from voiceedge.bench.row import turn_row
 
-SECOND = np.full(WIRE_RATE_HZ, 0.1, np.float32)
-
-
-def exchange(name, heard_after_s, *, traced=True, silent_s=0.0):
-    recording = Recording(name, SECOND, WIRE_RATE_HZ, "expected")
-    found = Exchange(recording, Utterance(0.0, 1.0, 1.0), Playout())
-    found.receive(ServerEvent("response.created", response=ResponseState("r")), 1.1)
-    if heard_after_s is not None:
-        silence = np.zeros(round(silent_s * WIRE_RATE_HZ), np.float32)
-        delta = ServerEvent("response.output_audio.delta", response_id="r", item_id="i")
-        found.receive_audio(delta, np.concatenate([silence, SECOND]), 1.0 + heard_after_s - silent_s)
-    found.receive(ServerEvent("response.done", response=ResponseState("r", "completed")), 3.0)
-    if traced and heard_after_s is not None:
-        total_ms = heard_after_s * 1000 - 10
-        path = (PathSegment("wait", 200.0), PathSegment("llm", total_ms - 200))
-        trace = ServerEvent("voiceedge.turn", response_id="r", critical_path=path, total_ms=total_ms)
-        found.receive(trace, 3.0)
-    found.lags_s = [0.0, 0.004]
-    return found
+FREE = {"node", "facts", "marks_ms", "segments_ms", "legs_ms"}
+"""Whose keys are the node's own words."""
 
 
 def report(*exchanges, **more):
@@ -39,7 +19,8 @@ def report(*exchanges, **more):
 def test_the_json_has_the_form_that_its_schema_promises():
     data = to_json(report(exchange("a", 0.5), exchange("b", 0.7), exchange("c", 0.9)))
     assert json.loads(json.dumps(data)) == data
-    assert data["schema"] == SCHEMA == "voiceedge.bench/2"
+    assert data["schema"] == SCHEMA == "voiceedge.bench/3"
+    assert data["interval"] == INTERVAL
     assert data["environment"] == {"cpu": "c"}
     client = data["summary"]["client_v2v_ms"]
     assert (client["n"], client["p50"], client["p95"], client["max"]) == (3, 700.0, 900.0, 900.0)
@@ -48,26 +29,56 @@ def test_the_json_has_the_form_that_its_schema_promises():
     turn = data["turns"][0]
     assert turn["audio"] == "a"
     assert turn["critical_path"] == [{"segment": "wait", "ms": 200.0}, {"segment": "llm", "ms": 290.0}]
+    assert [leg["segment"] for leg in turn["legs"]] == ["wait", "llm", "leading_silence", "unexplained"]
     assert {"user_text", "agent_text", "client_v2v_ms", "server_v2v_ms"} <= turn.keys()
 
 
-def test_a_failed_turn_is_in_the_denominator():
-    summary = report(exchange("a", 0.5), exchange("b", None)).summary
-    assert (summary.turns, summary.failed, summary.client_v2v_ms.n) == (2, 1, 2)
-    assert (summary.client_v2v_ms.p50, summary.client_v2v_ms.p95) == (pytest.approx(500.0), None)
-    assert summary.problems["no_answer"] == 1
-    assert summary.problems["split"] == 0
+def keys(value):
+    """Every key that the bench itself chooses, however deep it lies."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.isdecimal():  # of runs and sessions
+                yield key
+            if key not in FREE:
+                yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
 
 
-def test_the_leading_silence_of_the_voice_has_its_own_row():
-    row = turn_row(exchange("a", 0.5, silent_s=0.2))
-    assert row.leading_silence_ms == pytest.approx(200.0)
-    assert row.client_v2v_ms == pytest.approx(500.0)
-    assert row.remainder_ms == pytest.approx(10.0)
+def test_every_key_that_is_written_is_documented():
+    page = (ROOT / "docs" / "bench-json.md").read_text("utf-8")
+    told = to_json(whole_report())
+    assert all(told[key] for key in told), "a report without something proves nothing of it"
+    assert set(keys(told)) - set(re.findall(r"`(\w+)`", page)) == set()
 
 
-def test_the_latest_append_speaks_for_a_turn():
-    assert turn_row(exchange("a", 0.5)).send_lag_ms == pytest.approx(4.0)
+def test_a_whole_report_is_plain_json():
+    told = to_json(whole_report())
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_times_over_the_run_count_from_the_first_turn():
+    told = to_json(BenchReport({}, (row("late", zero_s=112.5), row("first", zero_s=100.0), row("never", zero_s=None))))
+    assert [turn["at_s"] for turn in told["turns"]] == [12.5, 0.0, None]
+
+
+def test_cold_is_the_first_answered_turn_of_every_session_and_what_failed_before_it():
+    placed = [("a", None, 1), ("b", 500.0, 1), ("c", 400.0, 1), ("d", None, 1), ("e", 450.0, 2), ("f", 300.0, 2)]
+    found = BenchReport({}, tuple(row(name, ms, connection=connection) for name, ms, connection in placed))
+    assert [one.audio for one in found.cold] == ["a", "b", "e"]
+    assert [one.audio for one in found.warm] == ["c", "d", "f"]
+    told = to_json(found)
+    assert [turn["cold"] for turn in told["turns"]] == [True, True, False, False, True, False]
+    assert (told["cold"]["failed"], told["warm"]["client_v2v_ms"]["n"]) == (1, 3)
+
+
+def test_every_limit_is_judged_and_named_in_words():
+    kept, missed = to_json(whole_report())["verdicts"]
+    assert (kept["limit"], kept["kept"], kept["blame"]) == ("p50<800ms", True, None)
+    assert (missed["what"], missed["limit_ms"], missed["kept"]) == ("wait", 200.0, False)
+    assert missed["blame"]["segment"] == "wait"
+    assert "wait" in missed["said"]
 
 
 def test_the_median_turn_is_one_that_was_traced():
@@ -81,6 +92,7 @@ def test_a_node_without_a_trace_still_gets_its_client_figures():
     assert data["turns"][0]["server_v2v_ms"] is None
     assert data["turns"][0]["critical_path"] == []
     assert data["summary"]["server_v2v_ms"]["n"] == 0
+    assert data["breakdown"] == []
 
 
 def test_an_empty_run_can_be_reported():
@@ -95,34 +107,11 @@ def test_runs_and_conversations_have_their_own_figures():
     data = to_json(BenchReport({}, rows))
     assert {run: one["client_v2v_ms"]["p50"] for run, one in data["runs"].items()} == {"1": 500.0, "2": 900.0}
     assert {n: (one["turns"], one["failed"]) for n, one in data["sessions"].items()} == {"1": (2, 0), "2": (2, 1)}
-    assert [(row["run"], row["session"]) for row in data["turns"]] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [(turn["run"], turn["session"]) for turn in data["turns"]] == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
-# ── drafts: what the node says about answers that it began early ──────────────────────────────────────────
-
-
-def drafts_of(*facts):
-    rows = tuple(replace(turn_row(exchange("a", 0.5)), facts=one) for one in facts)
-    return BenchReport({}, rows).summary.drafts
-
-
-def test_the_share_of_answers_that_were_ready_and_of_engine_time_thrown_away():
-    found = drafts_of(
-        {"answer_ready_at_endpoint": 1, "wasted_ms": 0, "work_ms": 300},
-        {"answer_ready_at_endpoint": 0, "wasted_ms": 100, "work_ms": 300},
-        {"wasted_ms": 100, "work_ms": 200},  # no draft was of use
-        {"prefill_tokens": 9},  # says nothing
-    )
-    assert (found.turns, found.wasted_ms) == (3, 200.0)
-    assert found.drafted_percent == pytest.approx(200 / 3)
-    assert found.ready_percent == pytest.approx(100 / 3)
-    assert found.wasted_percent == pytest.approx(20.0)
-
-
-def test_what_a_node_says_outright_about_drafting_counts():
-    found = drafts_of({"speculated": 1, "wasted_ms": 50}, {"speculated": 0, "wasted_ms": 0})
-    assert (found.drafted_percent, found.ready_percent, found.wasted_percent) == (50.0, 0.0, None)
-
-
-def test_a_node_that_says_nothing_about_drafts_has_no_figures_of_them():
-    assert drafts_of({"prefill_tokens": 9}, {}) is None
+def test_a_ramp_tells_every_number_that_was_tried():
+    told = to_json(whole_report())["ramp"]
+    assert told["capacity"] == 1
+    assert [(step["sessions"], step["kept"]) for step in told["steps"]] == [(1, True), (2, False)]
+    assert told["steps"][0]["summary"]["client_v2v_ms"]["p50"] == pytest.approx(254.0)

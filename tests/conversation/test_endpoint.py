@@ -87,6 +87,12 @@ def test_while_the_agent_is_audible_twice_the_evidence_is_needed():
     assert hear(endpoint(), "VVVVVV", agent_audible=True) == [Started(0)]
 
 
+def test_it_is_known_where_the_voice_of_a_turn_began():
+    heard = endpoint()
+    hear(heard, ".V...VV..V")
+    assert heard.first_voiced == 5 * FRAME
+
+
 def test_prefix_padding_reaches_back_before_the_first_voiced_frame():
     assert hear(endpoint(prefix_padding_ms=0), "...VVV") == [Started(3 * FRAME)]
     assert hear(endpoint(prefix_padding_ms=64), "...VVV") == [Started(FRAME)]
@@ -318,6 +324,21 @@ def test_a_silence_shorter_than_the_drafts_leaves_no_time_for_one():
     assert of(Paused, hear(endpoint(draft_after_ms=64, silence_ms=64), "VVV..")) == []
 
 
+def test_while_the_cpu_is_needed_drafts_wait_until_the_end_of_turn_model_is_asked():
+    heard = endpoint(draft_after_ms=64)
+    heard.is_thrifty = True
+    silent = frames(ASK_AFTER_MS)
+    now = (3 + silent) * FRAME
+    assert hear(heard, "VVV" + (silent - 1) * ".") == [Started(0)]
+    assert hear(heard, ".") == [Paused(1, 0, now), Undecided(1, 0, now)]
+
+
+def test_nor_does_that_shorten_a_longer_silence_that_drafts_wait_for():
+    heard = endpoint(draft_after_ms=224)
+    heard.is_thrifty = True
+    assert of(Paused, hear(heard, "VVV" + 8 * ".")) == [Paused(1, 0, 10 * FRAME)]
+
+
 def test_a_draft_is_void_when_the_user_goes_on():
     heard = endpoint(draft_after_ms=64)
     assert hear(heard, "VVV...V")[-1] == Resumed(1)
@@ -546,6 +567,47 @@ def test_no_turn_waits_longer_than_its_bound(probability, text, chosen):
     bound = longest_wait_ms(chosen.patience) if chosen.silence_ms is None else chosen.silence_ms
     _, ended = frames_until_ended(heard)
     assert ended.end - ended.last_voiced <= max(bound, 128) * MS + FRAME
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [(WHOLE, True), ("two", True), ("for the", False), ("Yes.", False), (" ", False)]
+)
+def test_the_language_model_is_wanted_where_words_alone_do_not_decide(text, wanted):
+    heard = endpoint(draft_after_ms=64)
+    hear(heard, "VVV..")
+    assert heard.wants_language(1, text) == wanted
+    assert not heard.wants_language(2, text)
+
+
+def test_nobody_wants_it_where_the_client_states_a_silence():
+    heard = endpoint(draft_after_ms=64, silence_ms=500)
+    hear(heard, "VVV..")
+    assert not heard.wants_language(1, WHOLE)
+
+
+read_texts = st.sampled_from(["", "okay", "Yes.", WHOLE, "for the", "two", "Play some"])
+heard_and_read = st.one_of(
+    st.none(),
+    st.tuples(st.just("judge"), st.floats(0, 1), st.none()),
+    st.tuples(st.just("read"), read_texts, st.floats(0, 1)),
+)
+
+
+@given(probabilities, chosen_settings, st.lists(heard_and_read, max_size=150), st.lists(st.booleans(), max_size=150))
+def test_what_the_language_model_says_changes_nothing_where_it_is_not_wanted(voiced, chosen, answers, audible):
+    told, spared = Endpoint(FRAME, 1000 * MS, chosen), Endpoint(FRAME, 1000 * MS, chosen)
+    answered, agent, pause = iter(answers), iter(audible), 0
+    for probability in voiced:
+        is_audible = next(agent, False)
+        decisions = told.push(probability, agent_audible=is_audible)
+        assert spared.push(probability, agent_audible=is_audible) == decisions
+        pause = max([pause, *(one.pause for one in decisions if isinstance(one, Paused | Undecided))])
+        verb, said, whole = next(answered, None) or ("", "", None)
+        if verb == "judge":
+            assert told.judge(pause, said) == spared.judge(pause, said)
+        elif verb == "read":
+            asked = whole if spared.wants_language(pause, said) else None
+            assert told.read(pause, said, whole) == spared.read(pause, said, asked)
 
 
 @given(probabilities, st.integers(0, 150))

@@ -50,6 +50,17 @@ def test_a_short_answer_needs_no_sentence_around_it():
     assert wait_ms(0.9, Words(Ending.BRIEF, 0.001)) == SHORTEST_MS
 
 
+@given(probabilities, st.sampled_from([Ending.OPEN, Ending.BRIEF]))
+def test_what_decides_by_itself_does_not_depend_on_the_language_model(whole, ending):
+    assert not Words(ending, whole).depend_on_language
+    assert Words(ending, whole).odds == Words(ending).odds
+
+
+@pytest.mark.parametrize("ending", [ending for ending in Ending if Words(ending).depend_on_language])
+def test_whatever_depends_on_it_is_changed_by_it(ending):
+    assert Words(ending, 0.0001).odds < Words(ending, 0.99).odds
+
+
 def test_a_number_is_not_believed_to_be_complete():
     assert wait_ms(0.95, Words(Ending.DICTATED, 0.9)) > 900
 

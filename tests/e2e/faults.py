@@ -146,6 +146,9 @@ class _Stt:
         self._faults.take("stt.call")
         return self._segments(audio, earlier)
 
+    def steps(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment | None]:
+        return self.transcribe(audio, earlier)
+
     def _segments(self, audio: PCM, earlier: Sequence[Segment]) -> Iterator[Segment]:
         for segment in self._stt.transcribe(audio, earlier):
             words = segment.text.split()
@@ -237,8 +240,8 @@ async def settled(node: RunningNode, *, sessions: int) -> None:
     while True:
         assert node.loop is not None
         names = [task.get_name() for task in asyncio.all_tasks(node.loop)]
-        # the server's own task, and for every session the one of its connection and its writer
-        if node.admission.sessions == sessions and len(names) == 1 + 2 * sessions:
+        # the server's own task, and for every session the one of its connection, its writer and the guard of its key
+        if node.admission.sessions == sessions and len(names) == 1 + 3 * sessions:
             return
         assert time.monotonic() < deadline, (node.admission.sessions, names)
         await asyncio.sleep(0.001)

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from voiceedge.config import Config
 from voiceedge.engines import Engines
 from voiceedge.protocol.extensions import TurnTraced
+from voiceedge.server.admin import Admin
 from voiceedge.server.admission import Admission
-from voiceedge.server.app import build_app
-from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.app import Shown, build_app
+from voiceedge.server.doors import make_door
+from voiceedge.server.feed import Feed
+from voiceedge.server.judging import Judge, read_budget
+from voiceedge.server.live import Live
 from voiceedge.server.serving import Server, bind
 from voiceedge.server.socket import Sockets
 from voiceedge.server.tls import tls_context
@@ -27,6 +31,7 @@ class RunningNode:
     admission: Admission
     server: Server
     turns: list[TurnTraced]
+    feed: Feed
     secure: str = ""
     """"s" for a node with TLS."""
     loop: asyncio.AbstractEventLoop | None = None
@@ -54,14 +59,18 @@ def running_node(engines: Engines, **settings: object) -> Iterator[RunningNode]:
     """Serve `engines` on a free port of loopback until the block is left."""
     config = Config(port=0, **settings)
     turns: list[TurnTraced] = []
-    node = make_node(config, engines, 2, lambda _, turn: turns.append(turn))
+    live = Live(read_budget(config.budget))
+    judge = Judge(live.budget, live.report, lambda _, turn: turns.append(turn))
+    node = make_node(config, engines, 2, judge.report)
     admission = Admission(config.max_sessions)
-    client_secrets = ClientSecrets(config.secret)
-    sockets = Sockets(node, admission, client_secrets)
+    door = make_door(config)
+    sockets = Sockets(node, admission, door)
     tls = tls_context(config)
-    server = Server(build_app(node, sockets, admission, client_secrets), sockets, admission, tls)
+    feed = Feed(live, lambda: sockets.sessions, admission, node.compute, cores=2)
+    shown = Shown(Admin(config.admin_key), feed.endpoint)
+    server = Server(build_app(node, sockets, admission, door, shown), sockets, admission, tls)
     bound = bind(config.host, config.port)
-    running = RunningNode(bound.getsockname()[1], node, admission, server, turns, "s" if tls else "")
+    running = RunningNode(bound.getsockname()[1], node, admission, server, turns, feed, "s" if tls else "")
     started = threading.Event()
 
     async def serve() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from random import Random
 
 import pytest
 
@@ -10,7 +12,8 @@ from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import utterance
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.trace import now
 
 LONG_ANSWER = " ".join(f"This is sentence number {n} of a long answer." for n in range(40))
 prompts: list[Prompt] = []
@@ -65,6 +68,58 @@ async def test_no_audio_of_the_dead_response_follows(interrupted: Caller):
     done = next(i for i, event in enumerate(interrupted.seen) if event["type"] == "response.done")
     later = [event for event in interrupted.seen[done + 1 :] if event.get("response_id") == dead]
     assert [event["type"] for event in later] == ["voiceedge.turn"]
+
+
+async def test_at_whatever_moment_the_user_speaks_no_audio_follows_speech_started():
+    delays = FakeDelays(llm_first_token_s=0.02, llm_token_s=0.002, tts_s=0.02)
+    moments = Random(0)
+    with running_node(fake_engines(delays, text="Tell me a story.", answer=LONG_ANSWER)) as node:
+        async with calling(node.url) as caller:
+            for _ in range(8):
+                await caller.hear(utterance("Tell me a story.", pause_s=1.0))
+                await caller.until("response.created")
+                await asyncio.sleep(moments.uniform(0.0, 0.2))
+                await caller.hear(utterance("No, wait, stop.", pause_s=0.0))
+                response = (await caller.until("response.done"))["response"]
+                assert response["status_details"]["reason"] == "turn_detected"
+                started = max(n for n, event in enumerate(caller.seen) if event["type"].endswith("speech_started"))
+                later = [event["type"] for event in caller.seen[started:] if "delta" in event["type"]]
+                assert later == []
+                await caller.send("input_audio_buffer.clear")
+            await caller.until("voiceedge.turn")
+            deltas = [event["response_id"] for event in caller.of("response.output_audio.delta")]
+            dead = [event["response"]["id"] for event in caller.of("response.done")]
+            assert set(deltas) & set(dead), "no answer had begun to sound"
+
+
+async def test_the_trace_says_how_long_it_took_to_notice_and_to_stop(interrupted: Caller):
+    facts = (await interrupted.until("voiceedge.turn"))["facts"]
+    assert facts["barge_in_evidence_ms"] > 150  # six frames of voice, heard in real time
+    assert facts["barge_in_stop_ms"] >= 0
+    assert facts["longest_tts_ms"] >= 0
+
+
+async def test_an_interrupted_turn_is_reported_when_the_engines_are_free():
+    speaks, free = threading.Event(), threading.Event()
+
+    def hold(_: float) -> None:
+        speaks.set()
+        free.wait(10)
+
+    with running_node(fake_engines(FakeDelays(tts_s=0.01), text="Hello.", sleep=hold), draft_after_ms=0) as node:
+        async with calling(node.url) as caller:
+            await caller.hear(utterance("Tell me a story."))
+            await asyncio.to_thread(speaks.wait, 10)
+            await caller.hear(utterance("No, wait, stop.", pause_s=0.0))
+            await caller.until("response.done")
+            told = now()
+            await caller.send("input_audio_buffer.clear")
+            await caller.until("input_audio_buffer.cleared")
+            assert caller.of("voiceedge.turn") == []
+            held_s = now() - told
+            free.set()
+            facts = (await caller.until("voiceedge.turn"))["facts"]
+            assert facts["barge_in_stop_ms"] >= round(1000 * held_s, 1)
 
 
 async def test_the_history_holds_only_what_was_heard(interrupted: Caller):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from tests.speech import RATE_HZ, silence
 from voiceedge.audio.pcm import PCM, to_pcm16
 from voiceedge.engines import Engines, Prompt, Stage
 from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.session.compute import Compute
+from voiceedge.session.load import ANSWERS_BELOW, THRIFTY_FROM
 
 STATED = {"type": "server_vad", "silence_duration_ms": 500}
 """A wait that neither model nor words change."""
@@ -205,3 +208,96 @@ async def test_without_drafts_the_engines_wait_for_the_end_of_the_turn(asked: As
             await caller.hear(pause(0.4))
             turn = await caller.until("voiceedge.turn")
             assert "speculated" not in turn["facts"]
+
+
+async def test_a_node_that_is_short_of_cpu_drafts_words_alone(
+    node: RunningNode, asked: Asked, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Compute, "load", ANSWERS_BELOW)
+    async with calling(node.url) as caller:
+        await listening(caller)
+        await caller.hear(speech(0.6) + pause(0.2))
+        await asked.until(lambda: len(asked.utterances) == 1 and not node.node.compute.is_busy)
+        await asked.until(lambda: "draft" not in node.tasks())
+        assert asked.prompts == []
+        await caller.hear(pause(0.5))
+        turn = await caller.until("voiceedge.turn")
+        assert (len(asked.prompts), len(asked.utterances)) == (1, 1)
+        assert turn["facts"]["speculated"] == 1
+
+
+async def test_and_lets_short_silences_pass(node: RunningNode, asked: Asked, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Compute, "load", THRIFTY_FROM)
+    async with calling(node.url) as caller:
+        await listening(caller)
+        await caller.hear(speech(0.6) + pause(0.1) + speech(0.6) + pause(0.7))
+        await caller.until("voiceedge.turn")
+        assert len(asked.utterances) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "load", "answers"),
+    [
+        ("I want to go to the", THRIFTY_FROM, 0),
+        ("I want to go to the", THRIFTY_FROM - 0.01, 1),
+        ("What time is it?", THRIFTY_FROM, 1),
+        ("What time is it?", ANSWERS_BELOW, 0),
+    ],
+)
+async def test_the_shorter_the_cpu_the_surer_must_the_end_be_for_an_answer(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, words: str, load: float, answers: int
+):
+    monkeypatch.setattr(Compute, "load", load)
+
+    def heard(audio: PCM) -> str:
+        asked.utterances.append(audio)
+        return words
+
+    with running_node(fake_engines(text=heard, answer=asked.answer)) as node:
+        async with calling(node.url) as caller:
+            await listening(caller)
+            await caller.hear(speech(0.6) + pause(0.2))
+            await asked.until(lambda: len(asked.utterances) == 1 and not node.tasks() & {"draft", "transcribe"})
+            await asked.until(lambda: len(asked.prompts) == answers)
+            await caller.hear(pause(0.5))
+            await caller.until("voiceedge.turn")
+            assert len(asked.prompts) == 1
+
+
+class Sentences:
+    """Says how likely a sentence ends, and remembers being asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def probability(self, text: str) -> float | None:
+        self.asked.append(text)
+        return 0.9
+
+
+@pytest.mark.parametrize(
+    ("detection", "words", "is_asked"),
+    [
+        ({"type": "semantic_vad"}, "What is the capital of France?", True),
+        ({"type": "semantic_vad"}, "Yes.", False),
+        ({"type": "semantic_vad"}, "I want the", False),
+        (STATED, "What is the capital of France?", False),
+    ],
+)
+async def test_a_language_model_is_asked_only_where_it_can_change_something(
+    asked: Asked, detection: dict[str, object], words: str, is_asked: bool
+):
+    sentences = Sentences()
+
+    def heard(audio: PCM) -> str:
+        asked.utterances.append(audio)
+        return words
+
+    with running_node(replace(fake_engines(text=heard), sentence_end=sentences)) as node:
+        async with calling(node.url) as caller:
+            await caller.update(audio={"input": {"turn_detection": detection}})
+            await caller.hear(speech(0.6) + pause(0.1))
+            await asked.until(lambda: len(asked.utterances) == 1 and "draft" not in node.tasks())
+            await caller.hear(pause(3.0))
+            await caller.until("voiceedge.turn")
+            assert sentences.asked == [words] * is_asked

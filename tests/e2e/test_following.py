@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import pytest
 
 from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import running_node
-from tests.e2e.test_drafts import SECOND, STATED, pause, speech
+from tests.e2e.test_drafts import PATIENCE_S, SECOND, STATED, Asked, pause, speech
 from voiceedge.audio.pcm import PCM
-from voiceedge.engines import Prompt
-from voiceedge.engines.fake import fake_engines
+from voiceedge.engines import Prompt, Segment
+from voiceedge.engines.fake import FakeStt, fake_engines
 from voiceedge.session import following
+from voiceedge.session.compute import Compute
+from voiceedge.session.load import FOLLOWS_BELOW
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 WORDS_A_SECOND = 5
@@ -91,3 +97,102 @@ async def test_a_hypothesis_that_fails_disturbs_nobody():
             await caller.until("voiceedge.turn")
             assert caller.of("error") == []
             assert caller.of(COMPLETED)[0]["transcript"]
+
+
+class Remembering(FakeStt):
+    """Knows what it was told of the beginning, and can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__(so_far)
+        self.told: list[str] = []
+        self.began = 0
+        self.held = threading.Event()
+        self.held.set()
+
+    def transcribe(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment]:
+        """Keep what is known."""
+        self.told.append(" ".join(segment.text for segment in earlier))
+        self.began += 1
+        self.held.wait(PATIENCE_S)
+        yield from super().transcribe(audio)
+
+
+async def listening(caller: Caller) -> None:
+    await caller.update(audio={"input": {"turn_detection": STATED, "transcription": {"model": "whisper-1"}}})
+
+
+async def test_what_was_understood_in_a_pause_is_a_hypothesis_when_the_user_goes_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(following, "INTERVAL_S", 60.0)
+    stt, asked = Remembering(), Asked()
+    with running_node(replace(fake_engines(), stt=stt)) as node:
+        async with calling(node.url) as caller:
+            await listening(caller)
+            for pauses in (1, 2):
+                await caller.hear(speech(0.6) + pause(0.2))
+                await asked.until(lambda pauses=pauses: stt.began == pauses and "transcribe" not in node.tasks())
+            await caller.hear(speech(0.6) + pause(0.7))
+            await caller.until("voiceedge.turn")
+            nothing, *known = (len(told.split()) for told in stt.told)
+            assert nothing == 0
+            assert 0 < known[0] < known[1]
+            kinds = caller.types()
+            assert kinds.index(DELTA) < kinds.index("input_audio_buffer.speech_stopped")
+            [completed] = caller.of(COMPLETED)
+            assert "".join(event["delta"] for event in caller.of(DELTA)) == completed["transcript"]
+
+
+async def test_so_is_what_the_step_in_flight_understands_after_that(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(following, "INTERVAL_S", 60.0)
+    stt, asked = Remembering(), Asked()
+    with running_node(replace(fake_engines(), stt=stt)) as node:
+        async with calling(node.url) as caller:
+            await listening(caller)
+            stt.held.clear()
+            await caller.hear(speech(0.6) + pause(0.2))
+            await asked.until(lambda: stt.began == 1)
+            await caller.hear(speech(0.6))
+            await asked.until(lambda: "draft" not in node.tasks())
+            stt.held.set()
+            await asked.until(lambda: "transcribe" not in node.tasks())
+            await caller.hear(pause(0.7))
+            await caller.until("voiceedge.turn")
+            nothing, known = stt.told
+            assert nothing == ""
+            assert known
+
+
+async def test_hanging_up_while_a_pause_is_being_understood_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(following, "INTERVAL_S", 60.0)
+    stt, asked = Remembering(), Asked()
+    with running_node(replace(fake_engines(), stt=stt)) as node:
+        async with calling(node.url) as caller:
+            await listening(caller)
+            stt.held.clear()
+            await caller.hear(speech(0.6) + pause(0.2) + speech(0.6))
+            await asked.until(lambda: stt.began == 1)
+            await asked.until(lambda: "draft" not in node.tasks())
+        stt.held.set()
+        await asked.until(lambda: not node.tasks() & {"transcribe", "follow"})
+    assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
+
+
+async def test_a_node_that_has_much_to_do_makes_no_hypotheses(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Compute, "load", FOLLOWS_BELOW)
+    stt = Remembering()
+    with running_node(replace(fake_engines(), stt=stt)) as node:
+        async with calling(node.url) as caller:
+            await speaks(caller)
+            assert stt.told == [""]
+            [turn] = caller.of("voiceedge.turn")
+            assert turn["facts"]["followed_ms"] == 0
+
+
+async def test_what_hypotheses_cost_is_told():
+    stt = FakeStt(so_far, 0.02)
+    with running_node(replace(fake_engines(), stt=stt)) as node:
+        async with calling(node.url) as caller:
+            await speaks(caller)
+            [turn] = caller.of("voiceedge.turn")
+            assert turn["facts"]["followed_ms"] >= 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 import pytest
 
 from tests.e2e.caller import calling
@@ -76,3 +77,18 @@ async def test_a_draft_hides_behind_the_wait_what_it_does_meanwhile():
     path = await segments(FakeDelays(stt_s=0.02, llm_first_token_s=0.02, tts_s=0.02), 64)
     assert path["stt"] == path["llm"] == path["tts"] == 0.0
     assert path["wait"] > 100
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_what_was_said_is_kept_only_where_the_operator_wants_it_and_never_sent(wanted: bool):
+    with running_node(fake_engines(slots=1), trace_words=wanted) as node:
+        async with calling(node.url) as caller:
+            await caller.hear(utterance("Paris?", pause_s=1.2))
+            told = await caller.until("voiceedge.turn")
+        (turn,) = node.turns
+    assert "words" not in told
+    if wanted:
+        assert turn.words.heard.startswith("What is the capital")
+        assert turn.words.said
+    else:
+        assert turn.words is msgspec.UNSET

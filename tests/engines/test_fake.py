@@ -12,8 +12,9 @@ from voiceedge.engines.fake import (
     FakeTts,
     FakeVad,
     fake_engines,
+    planted,
 )
-from voiceedge.errors import ContextFull, Overloaded
+from voiceedge.errors import ConfigError, ContextFull, Overloaded
 
 SPEECH = np.full(512, 0.1, dtype=np.float32)
 QUESTION = Prompt((Message("system", "Be brief."), Message("user", "What is the capital of France?")))
@@ -145,6 +146,18 @@ def test_each_stage_takes_the_time_that_was_set():
     list(engines.llm.open().generate(QUESTION, Sampling()))
     list(engines.tts.speak("Four.", "heart", 1.0))
     assert slept == [0.001, 0.002, 0.003, 0.004, 0.005, 0.005, 0.006]
+
+
+def test_a_defect_is_planted_by_the_name_of_the_engines():
+    assert planted("fake") == FakeDelays()
+    assert planted("fake:llm+200") == FakeDelays(llm_first_token_s=0.2)
+    assert planted("fake:stt+50,tts+1,end_of_turn+7") == FakeDelays(end_of_turn_s=0.007, stt_s=0.05, tts_s=0.001)
+
+
+@pytest.mark.parametrize("engines", ["fake:llm", "fake:ears+200", "fake:llm+-5", "fake:llm+0.2", "fake:vad+1"])
+def test_what_is_no_defect_is_refused(engines):
+    with pytest.raises(ConfigError, match="is no delay"):
+        planted(engines)
 
 
 CALLS = {

@@ -1,13 +1,16 @@
 """Slots are taken and given back; shared prefixes are bounded."""
 
+import mmap
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceedge.engines.kv_slab import KvSlab, Prefix, PrefixCache, common_length
+from voiceedge.engines.kv_slab import KvSlab, Prefix, PrefixCache, common_length, untouched
 from voiceedge.errors import Overloaded
 
 
@@ -21,6 +24,30 @@ def test_the_lowest_free_slot_is_taken_so_that_neighbours_stay_together():
     cache.give_back(slots[2])
     cache.give_back(slots[0])
     assert cache.take().index == 0
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is resident")
+def test_the_first_tokens_of_a_slot_make_little_of_it_resident():
+    big = KvSlab(layers=8, slots=2, kv_heads=4, capacity=4096, head_dim=64)
+    before = resident_bytes()
+    for rows in big.layers[0] + big.layers[-1]:
+        rows[1, :, :16] = 1.0
+    assert resident_bytes() - before < 1_000_000  # of 16.8 in these four arrays' slot
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_untouched_memory_is_zeros_that_can_be_written(shape):
+    rows = untouched(tuple(shape))
+    assert rows.shape == tuple(shape)
+    assert rows.dtype == np.float32
+    assert not rows.any()
+    rows += 1.0
+    assert rows.all()
 
 
 def test_taking_more_than_there_are_is_overload_and_one_given_back_can_be_taken():

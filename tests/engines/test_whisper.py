@@ -106,6 +106,7 @@ def test_audio_of_every_length_finds_silence_behind_it(tiny, seconds, monkeypatc
     class Decoder:
         def decode(self, encoded, places, known, most):
             given.append(places)
+            yield
             return Decoded((), 0.0, 0.0)
 
     monkeypatch.setattr(tiny, "_decoder", Decoder())
@@ -122,7 +123,7 @@ class Spy:
         self.decoded = []
 
     def decode(self, *arguments):
-        self.decoded.append(self.decoder.decode(*arguments))
+        self.decoded.append((yield from self.decoder.decode(*arguments)))
         return self.decoded[-1]
 
 
@@ -144,6 +145,15 @@ def test_words_that_still_hold_are_not_decoded_again(tiny, spied, spoken):
     (segment,) = tiny.transcribe(speech, earlier)
     assert segment.text == earlier[0].text
     assert spied.decoded[-1].believed == len(spied.decoded[-1].tokens) == len(earlier[0].token_ids)
+
+
+@pytest.mark.models
+def test_in_steps_it_says_the_same_and_nothing_between(tiny, spoken):
+    speech = spoken(QUESTION)
+    *stops, segment = tiny.steps(speech)
+    assert stops
+    assert set(stops) == {None}
+    assert [segment] == list(tiny.transcribe(speech))
 
 
 @pytest.mark.models
@@ -185,6 +195,7 @@ class Looping:
         self.tokens = tokens
 
     def decode(self, encoded, places, known, most):
+        yield
         return Decoded(self.tokens, -0.1, 0.0, len(known))
 
 

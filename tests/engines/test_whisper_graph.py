@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.modelstore.build.tiny_whisper import POSITIONS, VOCABULARY, WIDTH, forward, weights, write
+from voiceedge.engines import whisper_graph
 from voiceedge.engines.whisper_graph import GraphDecoder, Words
 from voiceedge.errors import ModelCorrupt, ModelMissing
 from voiceedge.modelstore.build.whisper import build_whisper
@@ -29,6 +30,15 @@ def decoder(folder):
     return GraphDecoder(folder, WORDS, SILENCE)
 
 
+def finish(decoding):
+    """What decoding comes to, its stops passed over."""
+    while True:
+        try:
+            next(decoding)
+        except StopIteration as end:
+            return end.value
+
+
 def expected(encoded, places, most):
     """Greedy decoding with the forward pass, and what is suppressed left out: tokens, mean, no speech."""
     audio = np.concatenate([encoded, SILENCE[:, encoded.shape[1] : places]], axis=1)[0]
@@ -50,7 +60,7 @@ def expected(encoded, places, most):
 @pytest.mark.parametrize("encoded", HEARD)
 @pytest.mark.parametrize(("places", "most"), [(12, MOST), (30, MOST), (20, 3)])
 def test_the_most_probable_tokens_are_decoded(decoder, encoded, places, most):
-    decoded = decoder.decode(encoded, places, (), most)
+    decoded = finish(decoder.decode(encoded, places, (), most))
     tokens, mean, no_speech = expected(encoded, places, most)
     assert decoded.tokens == tokens
     assert decoded.mean_log_probability == pytest.approx(mean, abs=1e-3)
@@ -66,9 +76,9 @@ def test_the_most_probable_tokens_are_decoded(decoder, encoded, places, most):
     most=st.integers(1, MOST),
 )
 def test_what_is_known_never_changes_what_is_decoded(decoder, heard, kept, wrong, most):
-    alone = decoder.decode(heard, 25, (), most)
+    alone = finish(decoder.decode(heard, 25, (), most))
     known = [*alone.tokens[:kept], *wrong]
-    decoded = decoder.decode(heard, 25, known, most)
+    decoded = finish(decoder.decode(heard, 25, known, most))
     assert decoded.tokens == alone.tokens
     assert decoded.mean_log_probability == pytest.approx(alone.mean_log_probability, abs=1e-4)
     assert decoded.no_speech_probability == pytest.approx(alone.no_speech_probability, abs=1e-5)
@@ -76,12 +86,22 @@ def test_what_is_known_never_changes_what_is_decoded(decoder, heard, kept, wrong
 
 
 def test_what_is_known_costs_one_step(decoder, monkeypatch):
-    alone = decoder.decode(HEARD[0], 25, (), 6)
+    alone = finish(decoder.decode(HEARD[0], 25, (), 6))
     steps = []
     step = decoder._step
     monkeypatch.setattr(decoder, "_step", lambda *arguments: steps.append(arguments) or step(*arguments))
-    decoder.decode(HEARD[0], 25, alone.tokens, len(alone.tokens))
+    finish(decoder.decode(HEARD[0], 25, alone.tokens, len(alone.tokens)))
     assert len(steps) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_it_stops_every_few_tokens_that_were_not_known(decoder, monkeypatch, size):
+    monkeypatch.setattr(whisper_graph, "TOKENS_A_STEP", size)
+    alone = finish(decoder.decode(HEARD[0], 25, (), MOST))
+    decoded = len(alone.tokens)
+    assert decoded > 5
+    assert len(list(decoder.decode(HEARD[0], 25, (), MOST))) == decoded // size
+    assert len(list(decoder.decode(HEARD[0], 25, alone.tokens[:4], MOST))) == (decoded - 4) // size
 
 
 def test_the_graph_of_another_model_is_refused(folder, tmp_path):

@@ -213,3 +213,19 @@ def test_a_voice_of_no_model_is_refused(tmp_path):
     write(tmp_path, 'voice_of = "nobody"\n' + HEAD + FILE)
     with pytest.raises(ConfigError, match=r"nobody.*voice_of"):
         read_catalogue([tmp_path])
+
+
+def test_every_shipped_model_says_what_its_weights_are_rounded_to():
+    models = read_catalogue([shipped_folder()]).models.values()
+    assert {m.id for m in models if m.quantisation is None} == set()
+
+
+def test_a_model_is_known_by_what_it_is_built_from_or_by_its_largest_file():
+    models = read_catalogue([shipped_folder()]).models
+    assert models["whisper-base"].weights.name == "model.bin"
+    assert models["qwen2.5-coder-0.5b-instruct"].weights.name.endswith(".gguf")
+    assert models["hibari-heart"].weights.name == "hibari.onnx"
+
+
+def test_a_manifest_may_leave_out_what_its_weights_are_rounded_to(tmp_path):
+    assert read_manifest(write(tmp_path, HEAD + FILE)).quantisation is None

@@ -206,6 +206,10 @@ def test_present_keys_replace_and_absent_keys_stay(updates, path, value):
         (heard(turn_detection={"type": "guess"}), "session.audio.input.turn_detection.type"),
         (heard(turn_detection={"threshold": "high"}), "session.audio.input.turn_detection.threshold"),
         (heard(turn_detection={"create_response": 1}), "session.audio.input.turn_detection.create_response"),
+        (
+            heard(turn_detection={"voiceedge_backchannels": "yes"}),
+            "session.audio.input.turn_detection.voiceedge_backchannels",
+        ),
         (heard(transcription="whisper"), "session.audio.input.transcription"),
         (spoken(speed="fast"), "session.audio.output.speed"),
         (spoken(voice=7), "session.audio.output.voice"),
@@ -291,6 +295,26 @@ def test_only_a_silence_that_the_client_stated_is_honoured(updates, wait, echo):
 def test_eagerness_bounds_the_wait(eagerness, longest):
     detection = merged(heard(turn_detection={"type": "semantic_vad", "eagerness": eagerness})).turn_detection
     assert (detection.type, detection.max_wait_ms, detection.silence_duration_ms) == ("semantic_vad", longest, None)
+
+
+@pytest.mark.parametrize("kind", ["server_vad", "semantic_vad"])
+def test_backchannels_are_echoed_only_to_clients_that_know_of_them(kind):
+    said = echoed(merged(heard(turn_detection={"type": kind})))["audio"]["input"]["turn_detection"]
+    assert "voiceedge_backchannels" not in said
+    for asked in (True, False):
+        session = merged(heard(turn_detection={"type": kind, "voiceedge_backchannels": asked}), {"instructions": "a"})
+        assert session.turn_detection.backchannels is asked
+        assert echoed(session)["audio"]["input"]["turn_detection"]["voiceedge_backchannels"] is asked
+
+
+@pytest.mark.parametrize(
+    "later", [{"type": "server_vad"}, {"voiceedge_backchannels": None}, {"voiceedge_backchannels": False}]
+)
+def test_backchannels_end_with_another_type_or_when_they_are_taken_back(later):
+    session = merged(
+        heard(turn_detection={"type": "semantic_vad", "voiceedge_backchannels": True}), heard(turn_detection=later)
+    )
+    assert session.turn_detection.backchannels is False
 
 
 def test_typed_settings_say_what_the_echo_says():

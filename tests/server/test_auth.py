@@ -1,12 +1,43 @@
+import json
+
 import pytest
 
-from voiceedge.server.auth import Identity, identify, key_of
-from voiceedge.server.client_secrets import ClientSecrets, Unauthorised
+from voiceedge.errors import Forbidden, Unauthorised
+from voiceedge.server.api_keys import ApiKeys, hashed, make_key
+from voiceedge.server.auth import Door, key_of
+from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.grant import ANYBODY, Grant
+from voiceedge.server.issuing import Issuer
+from voiceedge.server.jwks import Jwks
+from voiceedge.server.tokens import Tokens
 
-SECRETS = ClientSecrets(None, lambda: 1_800_000_000)
-SESSION = {"instructions": "Be brief."}
-GUEST = Identity(session={}, is_ephemeral=False)
+NOW = 1_800_000_000
+SECRETS = ClientSecrets(None, lambda: NOW)
+GRANT = Grant(tenant="shop", subject="alice", updates=({"instructions": "Be brief."},))
+KEY = make_key()
+ISSUER = Issuer.make()
 BROWSER = ["realtime", "openai-insecure-api-key.KEY", "openai-agents-sdk.0.20.0"]
+
+
+@pytest.fixture
+def static(tmp_path):
+    path = tmp_path / "keys.toml"
+    path.write_text(f'[[key]]\nname = "shop"\nsha256 = "{hashed(KEY)}"\n', "utf-8")
+    return ApiKeys(path)
+
+
+@pytest.fixture
+def issued():
+    keys = Jwks(lambda: json.dumps({"keys": [ISSUER.public]}).encode(), "issuer")
+    return Tokens(keys, issuer="i", audience="a", algorithms=("EdDSA",), clock=lambda: NOW)
+
+
+def token():
+    return ISSUER.sign({"iss": "i", "aud": "a", "sub": "bob", "exp": NOW + 60, "nbf": NOW})
+
+
+def bearer(key):
+    return {"authorization": f"Bearer {key}"}
 
 
 @pytest.mark.parametrize(
@@ -26,20 +57,95 @@ def test_a_key_is_found_wherever_clients_put_it(headers, subprotocols, key):
     assert key_of(headers, subprotocols) == key
 
 
-@pytest.mark.parametrize("key", [None, "any", "sk-proj-x", ""])
-def test_every_other_key_is_taken_as_it_is(key):
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    assert identify(headers, [], SECRETS) == GUEST
+@pytest.mark.parametrize("key", [None, "any", "sk-proj-x", "", "ve_unknown", "a.b.c"])
+async def test_an_open_door_takes_any_key_and_none(key):
+    assert await Door(SECRETS).grant({} if key is None else bearer(key)) == ANYBODY
 
 
-def test_a_good_client_secret_brings_its_settings():
-    value = SECRETS.make(SESSION, 60).value
-    wanted = Identity(session=SESSION, is_ephemeral=True)
-    assert identify({"authorization": f"Bearer {value}"}, [], SECRETS) == wanted
-    assert identify({"api-key": value}, [], SECRETS) == wanted
-    assert identify({}, ["realtime", f"openai-insecure-api-key.{value}"], SECRETS) == wanted
+async def test_a_client_secret_brings_what_it_was_made_with_wherever_it_is_put(static):
+    value = SECRETS.make(GRANT, 60).value
+    for door in (Door(SECRETS), Door(SECRETS, api_keys=static)):
+        for headers, subprotocols in (
+            (bearer(value), []),
+            ({"api-key": value}, []),
+            ({}, ["realtime", f"openai-insecure-api-key.{value}"]),
+        ):
+            granted = await door.grant(headers, subprotocols)
+            assert (granted.subject, granted.updates, granted.is_ephemeral) == ("alice", GRANT.updates, True)
 
 
-def test_what_only_looks_like_a_client_secret_is_not_a_key():
+async def test_what_only_looks_like_a_client_secret_opens_no_door_not_even_an_open_one():
     with pytest.raises(Unauthorised, match="not one of this node"):
-        identify({"authorization": "Bearer ek_mine"}, [], SECRETS)
+        await Door(SECRETS).grant(bearer("ek_mine"))
+
+
+async def test_keys_and_tokens_open_side_by_side(static, issued):
+    door = Door(SECRETS, api_keys=static, tokens=issued)
+    assert not door.is_open
+    assert (await door.grant(bearer(KEY))).tenant == "shop"
+    assert (await door.grant(bearer(token()))).tenant == "bob"
+    assert (await door.grant({}, [f"openai-insecure-api-key.{token()}"])).tenant == "bob"
+
+
+@pytest.mark.parametrize("key", ["any", "", "ve_unknown", "a.b.c", "sk-proj-x", "Bearer"])
+async def test_a_closed_door_takes_no_other_key(static, issued, key):
+    for door in (
+        Door(SECRETS, api_keys=static),
+        Door(SECRETS, tokens=issued),
+        Door(SECRETS, api_keys=static, tokens=issued),
+    ):
+        with pytest.raises(Unauthorised):
+            await door.grant(bearer(key))
+
+
+async def test_without_a_key_a_closed_door_says_how_to_bring_one(static):
+    with pytest.raises(Unauthorised, match="Authorization: Bearer") as refused:
+        await Door(SECRETS, api_keys=static).grant({})
+    assert refused.value.wire_code == "missing_api_key"
+
+
+async def test_a_key_in_the_url_is_none(static):
+    with pytest.raises(Unauthorised):
+        await Door(SECRETS, api_keys=static).grant({"x-original-url": f"/v1/realtime?api_key={KEY}"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "comes_in"),
+    [
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:5173", True),
+        ("http://[::1]:5173", True),
+        ("http://node.local:8080", True),
+        ("http://node.local", False),
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("http://localhost@evil.example", False),
+        ("null", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+async def test_an_open_door_is_not_open_to_the_pages_of_others(origin, comes_in):
+    """Else every site could talk to the node on its visitor's machine."""
+    asked = Door(SECRETS).grant({"origin": origin, "host": "node.local:8080"})
+    if comes_in:
+        assert await asked == ANYBODY
+    else:
+        with pytest.raises(Forbidden) as refused:
+            await asked
+        assert refused.value.wire_code == "origin_not_allowed"
+
+
+async def test_listed_pages_may_connect_and_no_others(static):
+    door = Door(SECRETS, api_keys=static, origins=["https://shop.example/"])
+    assert (await door.grant({**bearer(KEY), "origin": "https://SHOP.example"})).tenant == "shop"
+    assert (await door.grant(bearer(KEY))).tenant == "shop"
+    for origin in ("https://evil.example", "http://shop.example", "http://localhost", "null"):
+        with pytest.raises(Forbidden):
+            await door.grant({**bearer(KEY), "origin": origin})
+
+
+async def test_a_page_of_anywhere_may_bring_a_key_where_none_are_listed(static):
+    """Browsers send no bearer token by themselves."""
+    door = Door(SECRETS, api_keys=static)
+    assert (await door.grant({**bearer(KEY), "origin": "https://shop.example"})).tenant == "shop"

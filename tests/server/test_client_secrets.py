@@ -9,14 +9,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from voiceedge.errors import InvalidRequest
-from voiceedge.server.client_secrets import MAX_VALUE_BYTES, PREFIX, ClientSecrets, Unauthorised
+from voiceedge.errors import InvalidRequest, Unauthorised
+from voiceedge.server.client_secrets import MAX_VALUE_BYTES, PREFIX, ClientSecrets
+from voiceedge.server.grant import Grant
 
 KEY = "a secret of more than thirty-two bytes"
 NOW = 1_800_000_000
 SESSION = {"type": "realtime", "instructions": "Be brief."}
-CLAIMS = {"aud": "voiceedge.client_secret", "iat": NOW, "exp": NOW + 60, "session": SESSION}
+GRANT = Grant(tenant="shop", subject="alice", sessions=2, updates=(SESSION,))
+CLAIMS = {
+    "aud": "voiceedge.client_secret",
+    "iat": NOW,
+    "exp": NOW + 60,
+    "grant": {"tenant": "shop", "subject": "alice", "updates": [SESSION]},
+}
 
 
 def node(secret=KEY, now=NOW):
@@ -31,7 +39,7 @@ def signed(claims, *, key=KEY, algorithm="HS256", **headers):
 
 def refused(value, secrets=None):
     with pytest.raises(Unauthorised) as raised:
-        (secrets or node()).settings(value)
+        (secrets or node()).grant(value)
     assert KEY not in str(raised.value)
     return raised.value.wire_code
 
@@ -47,38 +55,38 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["instructions", "tools", "audio", "ä"]), json_values), st.integers(10, 7200))
 def test_settings_survive_the_round_trip_on_every_node_with_the_same_secret(session, lifetime_s):
-    secret = node().make(session, lifetime_s)
+    secret = node().make(replace(GRANT, updates=(session,)), lifetime_s)
     assert secret.expires_at == NOW + lifetime_s
-    assert node().settings(secret.value) == session
+    assert node().grant(secret.value) == replace(GRANT, updates=(session,), is_ephemeral=True)
 
 
 def test_the_value_fits_a_header_and_a_subprotocol():
-    value = node().make(SESSION, 60).value
+    value = node().make(GRANT, 60).value
     assert value.startswith("ek_")
     assert set(value) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
 def test_it_is_good_until_the_second_it_ends_and_not_in_it():
-    value = node().make(SESSION, 60).value
-    assert node(now=NOW + 59).settings(value) == SESSION
+    value = node().make(GRANT, 60).value
+    assert node(now=NOW + 59).grant(value).updates == (SESSION,)
     assert refused(value, node(now=NOW + 60)) == "token_expired"
 
 
 def test_another_nodes_secret_is_refused():
-    value = node().make(SESSION, 60).value
+    value = node().make(GRANT, 60).value
     assert refused(value, node("another secret of thirty-two bytes")) == "invalid_api_key"
 
 
 def test_without_a_secret_each_node_makes_its_own():
     first, second = node(None), node(None)
-    value = first.make(SESSION, 60).value
-    assert first.settings(value) == SESSION
+    value = first.make(GRANT, 60).value
+    assert first.grant(value).updates == (SESSION,)
     assert refused(value, second) == "invalid_api_key"
 
 
 @given(st.data())
 def test_whatever_is_changed_is_refused(data):
-    value = node().make(SESSION, 60).value
+    value = node().make(GRANT, 60).value
     at = data.draw(st.integers(0, len(value)), label="at")
     gone = data.draw(st.integers(0, 3), label="gone")
     new = data.draw(st.text(st.characters(codec="ascii"), max_size=3) | st.sampled_from(["=", "==", ".", "\n"]))
@@ -114,7 +122,7 @@ def test_no_public_key_is_taken_for_a_secret():
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_claim_has_to_be_there(name):
-    assert node().settings(signed(CLAIMS)) == SESSION
+    assert node().grant(signed(CLAIMS)).updates == (SESSION,)
     assert refused(signed({key: value for key, value in CLAIMS.items() if key != name})) == "invalid_api_key"
 
 
@@ -125,7 +133,7 @@ def test_every_claim_has_to_be_there(name):
         ("aud", ["voiceedge.client_secret"]),
         ("exp", "9999999999"),
         ("exp", None),
-        ("session", []),
+        ("grant", []),
     ],
 )
 def test_a_claim_of_another_kind_is_refused(name, value):
@@ -142,16 +150,16 @@ def test_a_payload_that_is_not_deflated_json_is_refused():
 
 def test_what_does_not_fit_a_header_is_refused_when_it_is_made():
     noise = base64.b64encode(bytes(range(256)) * 30).decode()
-    short = node().make({"instructions": noise}, 60)  # repeats itself: it deflates well
+    short = node().make(replace(GRANT, updates=({"instructions": noise},)), 60)  # repeats itself: it deflates well
     assert len(short.value) < MAX_VALUE_BYTES
     letters = "".join(chr(33 + (index * index * 7919) % 8191 % 90) for index in range(16_000))
     with pytest.raises(InvalidRequest, match=r"too long.*session\.update") as raised:
-        node().make({"instructions": letters}, 60)
+        node().make(replace(GRANT, updates=({"instructions": letters},)), 60)
     assert (raised.value.wire_code, raised.value.param) == ("session_too_long", "session")
 
 
 def test_what_does_not_fit_a_header_is_not_even_looked_at():
-    long = signed({**CLAIMS, "session": {"x": [hash((n, n)) for n in range(2000)]}})
+    long = signed({**CLAIMS, "more": [hash((n, n)) for n in range(2000)]})
     assert len(long) > MAX_VALUE_BYTES
     assert refused(long) == "invalid_api_key"
 

@@ -9,6 +9,7 @@ from voiceedge.config import Config
 from voiceedge.engines.fake import fake_engines
 from voiceedge.server.admission import Admission
 from voiceedge.server.app import build_app
+from voiceedge.server.auth import Door
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.mint import MAX_BODY_BYTES, Mint
 from voiceedge.server.socket import Sockets
@@ -16,6 +17,7 @@ from voiceedge.session.node import make_node
 
 NOW = 1_800_000_000
 SECRETS = ClientSecrets(None, lambda: NOW)
+DOOR = Door(SECRETS)
 PATH = "/v1/realtime/client_secrets"
 SETTINGS = {
     "type": "realtime",
@@ -30,7 +32,7 @@ SETTINGS = {
 def client():
     node = make_node(Config(), fake_engines(), 1, lambda *_: None)
     admission = Admission(1)
-    with TestClient(build_app(node, Sockets(node, admission, SECRETS), admission, SECRETS)) as client:
+    with TestClient(build_app(node, Sockets(node, admission, DOOR), admission, DOOR)) as client:
         yield client
     node.compute.close()
 
@@ -51,7 +53,7 @@ def complaint(client, status=400, **arguments):
 def test_a_secret_carries_the_settings_and_the_answer_shows_the_whole_session(client):
     answer = ask(client, json={"expires_after": {"anchor": "created_at", "seconds": 60}, "session": SETTINGS})
     assert answer["expires_at"] == NOW + 60
-    assert SECRETS.settings(answer["value"]) == SETTINGS
+    assert SECRETS.grant(answer["value"]).updates == (SETTINGS,)
     session = answer["session"]
     assert (session["object"], session["type"], session["model"]) == ("realtime.session", "realtime", "gpt-realtime")
     assert session["audio"]["output"] == {
@@ -73,7 +75,7 @@ def test_the_answer_is_what_openais_client_expects(client, session):
 def test_everything_may_be_left_out(client, body):
     answer = ask(client, **body)
     assert answer["expires_at"] == NOW + 600
-    assert SECRETS.settings(answer["value"]) == {}
+    assert SECRETS.grant(answer["value"]).updates == ()
 
 
 def test_a_secret_is_kept_by_no_cache(client):
@@ -130,7 +132,7 @@ async def test_a_body_is_read_no_further_than_its_limit():
         return {"type": "http.request", "body": b" " * 4096, "more_body": True}
 
     request = Request({"type": "http", "method": "POST", "headers": []}, endless)
-    assert (await Mint(None, SECRETS).client_secrets(request)).status_code == 413
+    assert (await Mint(None, DOOR).client_secrets(request)).status_code == 413
     assert read == MAX_BODY_BYTES + 4096
 
 
@@ -166,7 +168,7 @@ def test_the_beta_session_is_flat_and_holds_its_secret(client):
     assert [answer[name] for name in shown] == [
         "gpt-4o-realtime-preview", ["audio", "text"], "verse", "g711_ulaw", "Be brief.",
     ]  # fmt: skip
-    settings = SECRETS.settings(answer["client_secret"]["value"])
+    (settings,) = SECRETS.grant(answer["client_secret"]["value"]).updates
     assert settings["audio"]["input"]["format"] == {"type": "audio/pcmu"}
     assert "client_secret" not in settings
     assert "audio" not in answer
@@ -175,7 +177,7 @@ def test_the_beta_session_is_flat_and_holds_its_secret(client):
 def test_the_beta_transcription_session_is_one(client):
     answer = ask(client, path="/v1/realtime/transcription_sessions", json={"input_audio_format": "g711_alaw"})
     assert answer["object"] == "realtime.transcription_session"
-    assert SECRETS.settings(answer["client_secret"]["value"])["type"] == "transcription"
+    assert SECRETS.grant(answer["client_secret"]["value"]).updates[0]["type"] == "transcription"
 
 
 @pytest.mark.parametrize("body", [{"client_secret": {"expires_after": {"seconds": 5}}}, {"turn_detection": 5}])

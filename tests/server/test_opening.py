@@ -15,14 +15,14 @@ def node():
 
 
 def test_without_settings_it_is_the_nodes_own(node):
-    config = opening_config(node, {}, expires_at=7)
+    config = opening_config(node, (), expires_at=7)
     assert (config.kind, config.instructions, config.wire.expires_at) == ("realtime", "The node's own.", 7)
     assert config.model_requested == node.names.model
 
 
 def test_the_settings_are_merged_as_a_session_update(node):
     settings = {"type": "realtime", "instructions": "Be brief.", "audio": {"input": {"turn_detection": None}}}
-    config = opening_config(node, settings, expires_at=0)
+    config = opening_config(node, (settings,), expires_at=0)
     assert config.instructions == "Be brief."
     assert config.turn_detection is None
     assert config.input_format.type == "audio/pcm"
@@ -30,8 +30,8 @@ def test_the_settings_are_merged_as_a_session_update(node):
 
 def test_the_urls_model_wins_over_the_settings(node):
     settings = {"model": "gpt-realtime"}
-    assert opening_config(node, settings, expires_at=0).model_requested == "gpt-realtime"
-    assert opening_config(node, settings, expires_at=0, model="mine").model_requested == "mine"
+    assert opening_config(node, (settings,), expires_at=0).model_requested == "gpt-realtime"
+    assert opening_config(node, (settings,), expires_at=0, model="mine").model_requested == "mine"
 
 
 TRANSCRIPTION = {"type": "transcription"}
@@ -39,15 +39,15 @@ TRANSCRIPTION = {"type": "transcription"}
 
 @pytest.mark.parametrize(("settings", "url"), [(TRANSCRIPTION, False), ({}, True), (TRANSCRIPTION, True)])
 def test_either_may_ask_for_a_transcription_session(node, settings, url):
-    config = opening_config(node, settings, expires_at=0, transcribes=url)
+    config = opening_config(node, (settings,), expires_at=0, transcribes=url)
     assert (config.kind, config.instructions) == ("transcription", "")
 
 
 def test_a_url_that_contradicts_the_settings_is_refused(node):
     with pytest.raises(InvalidRequest, match="type 'transcription'"):
-        opening_config(node, {"type": "realtime"}, expires_at=0, transcribes=True)
+        opening_config(node, ({"type": "realtime"},), expires_at=0, transcribes=True)
 
 
 def test_every_session_has_its_own_name(node):
-    first, second = (opening_config(node, {"id": "mine"}, expires_at=0).id for _ in range(2))
+    first, second = (opening_config(node, ({"id": "mine"},), expires_at=0).id for _ in range(2))
     assert len({first, second, "mine"}) == 3

@@ -1,17 +1,21 @@
-"""What a handshake brings, over real sockets: client secrets, and the beta's header."""
+"""What a handshake brings, over real sockets: keys and client secrets, and the beta's header."""
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from tests.e2e.nodes import running_node
 from voiceedge.engines.fake import fake_engines
+from voiceedge.server import socket
+from voiceedge.server.api_keys import hashed, make_key
 from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.grant import Grant
+from voiceedge.trace import epoch_s
 
 SECRET = "a secret of more than thirty-two bytes"
 SETTINGS = {
@@ -31,7 +35,7 @@ def node():
 
 def made(session, now=None):
     secrets = ClientSecrets(SECRET) if now is None else ClientSecrets(SECRET, lambda: now)
-    return secrets.make(session, 60).value
+    return secrets.make(Grant(tenant="shop", subject="alice", updates=(session,)), 60).value
 
 
 def ways(key):
@@ -87,10 +91,11 @@ async def test_a_secret_for_transcription_makes_a_transcription_session(node):
     ("key", "code"), [("ek_forged", "invalid_api_key"), (made({}, now=1_000_000), "token_expired")]
 )
 async def test_a_secret_that_is_not_good_is_refused_before_the_upgrade(node, way, key, code):
+    before = node.admission.refusals["unauthorised"]
     status, error, headers = await refusal(node.url, **ways(key)[way])
     assert (status, error["type"], error["code"]) == (401, "invalid_request_error", code)
     assert headers["WWW-Authenticate"] == "Bearer"
-    assert node.admission.sessions == 0
+    assert node.admission.refusals["unauthorised"] == before + 1
 
 
 async def test_a_url_that_contradicts_its_secret_is_refused(node):
@@ -161,3 +166,81 @@ async def test_without_it_they_never_are(node, headers):
     assert types >= GA_NAMES
     assert types & BETA_NAMES == set()
     assert events[0]["session"]["output_modalities"] == ["audio"]
+
+
+# ── who may come in, and for how long ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def closed_node(tmp_path_factory):
+    """A node that knows a few keys, of one tenant each; all but the guest may have one session."""
+    file = tmp_path_factory.mktemp("keys") / "keys.toml"
+    entries = (f'[[key]]\nname = "{name}"\nsha256 = "{hashed(key)}"\nsessions = 1\n' for name, key in KEYS.items())
+    file.write_text("".join(entries).removesuffix("sessions = 1\n"), "utf-8")
+    with running_node(fake_engines(slots=4), max_sessions=3, api_keys=file) as node:
+        yield node
+
+
+KEYS = {"shop": make_key(), "bank": make_key(), "guest": make_key()}
+
+
+@pytest.mark.parametrize("way", range(3))
+async def test_a_static_key_opens_wherever_it_is_put(closed_node, way):
+    async with session_of(closed_node.url, **ways(KEYS["guest"])[way]) as (_, session):
+        assert session["id"].startswith("sess_")
+
+
+async def test_without_a_good_key_nobody_comes_in(closed_node):
+    for way in ({}, *ways("ve_wrong")):
+        status, error, headers = await refusal(closed_node.url, **way)
+        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert error["code"] in {"missing_api_key", "invalid_api_key"}
+
+
+async def test_a_tenant_at_its_limit_is_told_so_and_hinders_nobody(closed_node):
+    async with session_of(closed_node.url, **ways(KEYS["shop"])[0]):
+        status, error, headers = await refusal(closed_node.url, **ways(KEYS["shop"])[0])
+        assert (status, error["code"], int(headers["Retry-After"]) > 0) == (429, "session_limit_reached", True)
+        async with session_of(closed_node.url, **ways(KEYS["bank"])[0]) as (_, session):
+            assert session["id"].startswith("sess_")
+
+
+async def test_a_page_from_elsewhere_may_not_use_an_open_node(node):
+    status, error, _ = await refusal(node.url, origin="https://evil.example")
+    assert (status, error["code"]) == (403, "origin_not_allowed")
+
+
+async def test_a_session_ends_when_its_time_is_over_and_the_client_is_told_why(node, monkeypatch):
+    monkeypatch.setattr(socket, "SESSION_S", 0)
+    async with session_of(node.url) as (client, _):
+        *_, event = [json.loads(message) async for message in client]
+        assert (event["type"], event["error"]["code"]) == ("error", "session_expired")
+        assert (client.close_code, client.close_reason) == (1001, socket.TOO_LONG)
+
+
+def test_a_key_may_say_that_its_sessions_are_shorter_but_not_that_they_are_longer():
+    now = epoch_s()
+    assert 58 <= socket._ends_at(Grant(tenant="t", subject="s", seconds=60)) - now <= 61
+    assert socket._ends_at(Grant(tenant="t", subject="s", ends_at=now + 5)) == now + 5
+    assert (
+        socket._ends_at(Grant(tenant="t", subject="s", seconds=10**9, ends_at=now + 10**9))
+        <= now + socket.SESSION_S + 1
+    )
+
+
+async def test_a_session_ends_when_its_key_is_taken_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "GUARD_S", 0.01)
+    file, key = tmp_path / "keys.toml", make_key()
+    file.write_text(f'[[key]]\nname = "shop"\nsha256 = "{hashed(key)}"\n', "utf-8")
+    with running_node(fake_engines(slots=4), max_sessions=1, api_keys=file) as node:
+        async with session_of(node.url, **ways(key)[0]) as (client, _):
+            async with AsyncOpenAI(api_key=key, base_url=node.http + "/v1") as openai:
+                made = await openai.realtime.client_secrets.create()
+            file.write_text("", "utf-8")
+            with suppress(ConnectionClosedError):
+                async for _ in client:
+                    pass
+            assert (client.close_code, "not good any more" in client.close_reason) == (1008, True)
+        for lost in (key, made.value):
+            status, _, _ = await refusal(node.url, **ways(lost)[0])
+            assert status == 401

@@ -8,6 +8,7 @@ import pytest
 from voiceedge.errors import ContextFull, EngineFailed, Overloaded
 from voiceedge.session import compute as compute_module
 from voiceedge.session.compute import JOIN_S, Compute
+from voiceedge.session.load import AVERAGED_S
 from voiceedge.trace import TurnTrace, now
 
 LONG_S = 10.0
@@ -336,6 +337,42 @@ async def test_the_node_is_busy_while_one_more_step_would_have_to_wait(compute):
     assert not compute.is_busy
 
 
+class Hands:
+    """A clock that a test turns."""
+
+    def __init__(self):
+        self.at = 100.0
+
+    def __call__(self):
+        return self.at
+
+    def pass_by(self, seconds):
+        self.at += seconds
+
+
+async def test_the_load_is_made_of_what_runs_and_of_what_keeps_a_listener_waiting(monkeypatch):
+    clock = Hands()
+    monkeypatch.setattr(compute_module, "now", clock)
+    compute = Compute(2)
+    gates = [Gate(), Gate()]
+    try:
+        blocked = [asyncio.create_task(compute.run(gate, deadline=0.0)) for gate in gates]
+        for gate in gates:
+            await gate.entered()
+        waits = [compute.run(lambda: None, deadline=at) for at in (0.0, 100.4, 102.0)]  # overdue, soon, a draft
+        tasks = [asyncio.create_task(one) for one in waits]
+        await settle()
+        clock.pass_by(0.5)
+        for gate in gates:
+            gate.open()
+        await asyncio.gather(*blocked, *tasks)
+        assert compute.load == pytest.approx((0.5 + 0.5 + 0.5 + 0.1) / AVERAGED_S / 2)
+        clock.pass_by(100.0)
+        assert compute.load == pytest.approx(0.0, abs=1e-6)
+    finally:
+        compute.close()
+
+
 async def test_engine_time_is_noted_with_the_turn_and_the_longest_step_by_its_name(compute):
     trace = TurnTrace(1, 0.0)
     for name in ("stt", "tts"):
@@ -350,6 +387,53 @@ async def test_the_work_of_a_step_that_fails_is_noted_too(compute):
     with pytest.raises(EngineFailed):
         await compute.run(lambda: 1 / 0, deadline=0.0, trace=trace)
     assert trace.work_s > 0
+
+
+async def test_whoever_observes_is_told_of_every_step_from_the_thread_that_ran_it():
+    told = []
+    compute = Compute(1, lambda *run: told.append((*run, threading.current_thread().name)))
+    try:
+        gate, begun = Gate(), now()
+        blocked = await block(compute, gate)
+        task = asyncio.create_task(compute.run(lambda: None, deadline=0.0, name="stt"))
+        await settle()
+        gate.open()
+        await asyncio.gather(blocked, task)
+    finally:
+        compute.close()
+    (_, first_waited_s, first_ran_s, _, _), (name, waited_s, ran_s, rows, thread) = told
+    assert (name, rows, thread) == ("stt", 1, "compute-0")
+    assert first_waited_s >= 0
+    assert 0 < waited_s <= first_ran_s + first_waited_s
+    assert first_ran_s + ran_s <= now() - begun
+
+
+async def test_whoever_observes_and_fails_costs_nobody_the_thread():
+    compute = Compute(1, lambda *_: 1 / 0)
+    try:
+        assert await compute.run(lambda: "ran", deadline=0.0) == "ran"
+        assert await compute.run(lambda: "next", deadline=0.0) == "next"
+    finally:
+        compute.close()
+
+
+async def test_nobody_is_told_of_a_step_that_did_not_run():
+    told = []
+    compute = Compute(1, lambda name, *_: told.append(name))
+    try:
+        gate = Gate()
+        blocked = await block(compute, gate)
+        cancelled = asyncio.create_task(compute.run(lambda: None, deadline=0.0, name="cancelled"))
+        await settle()
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        gate.open()
+        await blocked
+        await compute.run(lambda: None, deadline=0.0, name="last")
+    finally:
+        compute.close()
+    assert told == ["step", "last"]
 
 
 # ── runs that are shared ──────────────────────────────────────────────────────────────────────────────────
@@ -457,6 +541,18 @@ async def test_whoever_waits_joins_the_next_run(compute):
     model = Model()
     await together(compute, *(partial(decode, compute, model, name) for name in "abc"))
     assert model.runs == ["abc", "abc"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_whoever_observes_is_told_once_of_a_run_that_is_shared():
+    told, model = [], Model()
+    compute = Compute(1, lambda _name, _waited_s, _ran_s, rows: told.append(rows))
+    try:
+        await together(compute, *(partial(decode, compute, model, name, 2) for name in "abc"))
+    finally:
+        compute.close()
+    assert model.runs == ["abc"]
+    assert [rows for rows in told if rows > 1] == [3]
 
 
 async def test_only_one_run_of_a_model_is_in_flight_and_sessions_join_and_leave_between_two(pair):

@@ -10,7 +10,7 @@ from voiceedge.audio.pcm import to_pcm16
 from voiceedge.conversation.endpoint import Ended, EndpointSettings, Started, Undecided
 from voiceedge.engines.fake import FakeVad
 from voiceedge.errors import EngineFailed
-from voiceedge.session.hear import AT_ONCE_FRAMES, KEPT_S, Hearing, milliseconds
+from voiceedge.session.hear import AT_ONCE_FRAMES, KEPT_S, REMINDED_FRAMES, Hearing, milliseconds
 
 PCM24 = "audio/pcm"
 STATED = EndpointSettings(silence_ms=300, prefix_padding_ms=100, draft_after_ms=None)
@@ -145,9 +145,89 @@ def test_in_quiet_a_model_is_asked_once_for_all_frames_that_evidence_needs():
 
     heard = Hearing(CountingVad(), Inline(), PCM24, Clock())
     heard.set_endpoint(STATED)
-    for message in range(30):  # noqa: B007 - the engine reads it
-        append(heard, bytes(960))
-    assert [len(list(frames)) for _, frames in groupby(asked_at)] == [3] * 6
+    for message in range(30):
+        append(heard, np.full(480, 5 * message, "<i2").tobytes())  # a room that grows louder
+    assert [len(list(frames)) for _, frames in groupby(asked_at)][1:] == [3] * 5
+
+
+class Model:
+    """Notes the loudness of every frame that it is shown; stateful, as a real one."""
+
+    frame_samples = 512
+
+    def __init__(self):
+        self.shown = []
+
+    def open(self):
+        return self
+
+    def probability(self, frame):
+        self.shown.append(float(np.abs(frame).max()))
+        return FakeVad().probability(frame)
+
+
+def listening_to(model):
+    heard = Hearing(model, Inline(), PCM24, Clock())
+    heard.set_endpoint(STATED)
+    return heard
+
+
+def room(seconds, level=0.001):
+    return to_pcm16((np.random.default_rng(0).normal(0, level, round(24_000 * seconds))).astype(np.float32))
+
+
+def in_messages(heard, data):
+    return [d for begin in range(0, len(data), 960) for d in append(heard, data[begin : begin + 960])]
+
+
+def test_a_model_is_asked_about_the_room_once_a_second():
+    model = Model()
+    assert in_messages(listening_to(model), room(10.0)) == []
+    assert 10 * 3 <= len(model.shown) <= 11 * (3 + REMINDED_FRAMES)
+
+
+def test_a_model_that_fails_is_told_of_once_although_it_is_asked_only_now_and_then():
+    class Breaking(Model):
+        works = True
+
+        def probability(self, frame):
+            if not self.works:
+                raise RuntimeError("boom")
+            return super().probability(frame)
+
+    model = Breaking()
+    heard = listening_to(model)
+    in_messages(heard, room(5.0))
+    model.works = False
+    with pytest.raises(EngineFailed):
+        in_messages(heard, room(3.0))
+    assert in_messages(heard, room(5.0)) == []
+
+
+def test_who_speaks_after_a_long_silence_is_heard_as_soon():
+    data = room(7.0) + pcm("VVVV.....")
+    lazy, eager = listening_to(Model()), FrameByFrame(FakeVad(), Inline(), PCM24, Clock())
+    eager.set_endpoint(STATED)
+    assert in_messages(lazy, data) == in_messages(eager, data)
+
+
+def test_before_a_model_judges_it_sees_what_came_just_before():
+    model = Model()
+    heard = listening_to(model)
+    in_messages(heard, room(2.5))
+    shown = len(model.shown)
+    in_messages(heard, pcm("VVV"))
+    fresh = model.shown[shown:]
+    assert max(fresh[:REMINDED_FRAMES]) < 0.01 < max(fresh[REMINDED_FRAMES:])
+
+
+def test_whoever_speaks_is_looked_at_frame_by_frame_however_softly():
+    model = Model()
+    heard = listening_to(model)
+    in_messages(heard, room(2.0) + pcm("VVVV"))
+    shown = len(model.shown)
+    in_messages(heard, room(0.2))
+    assert len(model.shown) - shown >= 6
 
 
 def test_the_ring_holds_what_has_arrived_whether_it_was_looked_at_or_not():

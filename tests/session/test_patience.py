@@ -35,6 +35,12 @@ def test_eagerness_is_a_factor_on_the_wait(eagerness: str, patience: float):
     assert settings(type="semantic_vad", eagerness=eagerness).patience == patience
 
 
+@pytest.mark.parametrize("kind", ["server_vad", "semantic_vad"])
+def test_backchannels_make_turns_unless_the_client_asks_for_the_contrary(kind: str):
+    assert not settings(type=kind).backchannels
+    assert settings(type=kind, voiceedge_backchannels=True).backchannels
+
+
 def test_the_rest_is_taken_as_it_is():
     asked = settings(type="server_vad", threshold=0.7, prefix_padding_ms=100)
     assert (asked.threshold, asked.prefix_padding_ms, asked.draft_after_ms) == (0.7, 100, 150)

@@ -1,6 +1,5 @@
 """The page in a real browser, talking into a fake microphone with a node of fake engines."""
 
-import os
 import re
 import signal
 import socket
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from tests.web.chromium import POLL_S, Page, browse, chromium
+from tests.web.chromium import POLL_S, Page, browse
 from voiceedge.trace import now
 
 pytestmark = pytest.mark.browser
@@ -30,16 +29,6 @@ ANSWER_S = 11 * 0.3
 SEGMENTS = {"wait", "end_of_turn", "stt", "llm", "tts", "queue", "send"}
 PATIENCE_S = 30.0
 """For a loaded machine; a test that passes does not wait for it."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Path:
-    found = chromium()
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("There is no Chromium, and in CI there must be.")
-        pytest.skip("There is no Chromium: scripts/chromium finds or installs it.")
-    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from voiceedge.bench.microphone import Utterance
 from voiceedge.bench.playout import FirstAudible, Playout
 from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
 from voiceedge.bench.wire import ServerEvent
+from voiceedge.trace import MILLISECONDS_A_SECOND
 
 Problem = Literal[
     "no_answer",  # nothing audible came
@@ -40,6 +42,8 @@ class Answer:
     status: str | None = None
     """None while it runs."""
     done: float = math.inf
+    begins: float | None = None
+    """When its first sample is played, audible or not."""
     audible: FirstAudible = field(default_factory=FirstAudible)
     stopped_by_us: bool = False
     trace: ServerEvent | None = None
@@ -61,6 +65,39 @@ class Answer:
                 pass
 
 
+@dataclass(slots=True)
+class BargeIn:
+    """A recording that begins while an earlier answer sounds, and how the node takes it."""
+
+    answer: Answer
+    """What is interrupted."""
+    begins: float
+    """First voiced sample of the recording."""
+    sounds_until: float
+    """When the interrupted answer ends if nobody stops it."""
+    noticed: float | None = None
+    """When the node said that it hears the user."""
+    last_audio: float | None = None
+    """When the last audio of the interrupted answer arrived."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there was still something to interrupt when the user began to speak."""
+        return self.sounds_until > self.begins
+
+    @property
+    def stop_s(self) -> float | None:
+        """From the first voiced sample until the speaker was told to stop; None where nobody noticed in time."""
+        if self.noticed is None or not self.begins <= self.noticed <= self.sounds_until:
+            return None
+        return self.noticed - self.begins
+
+    @property
+    def dead_audio_s(self) -> float:
+        """From the first voiced sample until the node had sent the last of what it interrupts; 0 if it had before."""
+        return max(0.0, (self.last_audio or self.begins) - self.begins)
+
+
 class Exchange:
     """Collects what happens from the beginning of a recording to the quiet after its answer.
 
@@ -70,9 +107,17 @@ class Exchange:
         recording: What is said.
         utterance: When it is heard.
         playout: The listener's speaker, which outlives the exchange.
+        barge_in: What is interrupted, if anything sounds when the recording begins.
     """
 
-    def __init__(self, recording: Recording | None, utterance: Utterance, playout: Playout) -> None:
+    def __init__(
+        self,
+        recording: Recording | None,
+        utterance: Utterance,
+        playout: Playout,
+        barge_in: BargeIn | None = None,
+    ) -> None:
+        self.barge_in = barge_in
         self.recording = recording
         self.utterance = utterance
         self.answers: list[Answer] = []
@@ -80,6 +125,8 @@ class Exchange:
         self.errors: list[str] = []
         self.disconnected = False
         self.lags_s: list[float] = []
+        self.trips_s: list[float] = []
+        """Round trips to the node, measured while nobody spoke to it."""
         self._playout = playout
         self.restarts = 0
         """How often the node took the user's speech for over and then heard it go on. Nobody hears that."""
@@ -110,16 +157,46 @@ class Exchange:
     def receive_audio(self, event: ServerEvent, audio: PCM, at: float) -> None:
         """Take an audio delta, decoded to `audio` at `WIRE_RATE_HZ`."""
         self._last_event = at
-        answer = self.find(event)
+        answer, barge_in = self.find(event), self.barge_in
+        if barge_in is not None and barge_in.answer is answer:
+            barge_in.last_audio = at
         if answer is None or answer.stopped_by_us:
             return
+        begins = self._playout.play(audio, at)
         answer.item_id = event.item_id
         answer.received_samples += len(audio)
-        answer.audible.add(audio, at, self._playout.play(len(audio), at))
+        answer.audible.add(audio, at, begins)
+        if answer.begins is None:
+            answer.begins = begins
+        if barge_in is not None and barge_in.answer is answer:
+            barge_in.sounds_until = self._playout.ends
 
     def find(self, event: ServerEvent) -> Answer | None:
         """The answer that an event belongs to."""
-        return next((answer for answer in self.answers if answer.response_id == event.of_response), None)
+        known = [*self.answers, self.barge_in.answer] if self.barge_in is not None else self.answers
+        return next((answer for answer in known if answer.response_id == event.of_response), None)
+
+    @property
+    def sounding(self) -> Answer | None:
+        """The answer that sounds, if any does."""
+        if self.answers or self.barge_in is None:
+            return self.answers[-1] if self.answers else None
+        return self.barge_in.answer
+
+    @property
+    def zero_shift_ms(self) -> float | None:
+        """How much later in media time the node takes the last voiced sample to be; None where it does not say."""
+        trace = self.answer.trace if self.answer is not None else None
+        stated = None if trace is None else trace.facts.get("last_voiced_ms")
+        if self.recording is None or not isinstance(stated, float | int):
+            return None
+        sample = self.utterance.first_sample + self.recording.last_voiced
+        return stated - sample * MILLISECONDS_A_SECOND / WIRE_RATE_HZ
+
+    @property
+    def network_ms(self) -> float | None:
+        """Median round trip to the node in or around the turn; None when it does not answer pings."""
+        return statistics.median(self.trips_s) * MILLISECONDS_A_SECOND if self.trips_s else None
 
     @property
     def answer(self) -> Answer | None:
@@ -167,6 +244,14 @@ class Exchange:
         lively = max(self.utterance.ends, self._last_event, self._playout.ends)
         return min(lively + timeout_s, self.utterance.ends + LONGEST_ANSWER_S)
 
+    def to_interrupt(self, heard_s: float) -> float:
+        """When so much of the answer will have been heard; infinity if it has ended by then, or none sounds yet."""
+        answer = self.answer
+        if answer is None or answer.audible.heard is None or not self._heard_after_zero(answer):
+            return math.inf
+        at = answer.audible.heard + heard_s
+        return at if at < self._playout.ends else math.inf
+
     def to_stop(self, at: float) -> Answer | None:
         """The answer of which enough was heard at `at` to measure it, and that still sounds or runs."""
         return next((answer for answer in self._stoppable() if self._measured(answer) <= at), None)
@@ -183,6 +268,8 @@ class Exchange:
 
     def _user_is_heard(self, at: float) -> None:
         """The node takes what it hears for speech: a client stops playing at once."""
+        if self.barge_in is not None and self.barge_in.noticed is None:
+            self.barge_in.noticed = at
         self._speech_unanswered = True
         self.restarts += self._stopped
         self._stopped = False

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _RESAMPLES = 2000
 """Enough for the ends of a 95 % interval to stand still in the second digit."""
+
+T = TypeVar("T")
 
 TimePair = tuple[float | None, float | None]
 """The same thing measured on two sides; None where a side failed."""
@@ -28,6 +31,12 @@ def percentile(values: Iterable[float], percent: float) -> float | None:
 def _rank(n: int, percent: float) -> int:
     """Place of a percentile among `n` sorted values, from 0."""
     return max(math.ceil(percent / 100.0 * n), 1) - 1
+
+
+def nearest_rank(values: NDArray[np.float64], percent: float) -> float:
+    """`percentile` of many values, shape [n]; nan when there are none."""
+    place = _rank(len(values), percent)
+    return float(np.partition(values, place)[place]) if len(values) else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +70,44 @@ def _finite(value: float | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """A percentile of one side over that of another, with its 95 % interval."""
+class Estimate:
+    """A figure of a sample, and where it may lie."""
 
     value: float | None
-    """None when a percentile lies among failed turns; likewise the ends of the interval."""
+    """None when it lies among failed turns; likewise the ends of the interval."""
     low: float | None
+    """Of the 95 % interval."""
     high: float | None
+
+
+Ratio = Estimate
+"""A percentile of one side over that of another."""
+
+
+def estimate(
+    statistic: Callable[..., float], *populations: Sequence[T], resamples: int = _RESAMPLES, seed: int = 0
+) -> Estimate:
+    """A figure with its 95 % interval, by bootstrap (the percentile method).
+
+    Args:
+        statistic: Takes as many units of each population as it has; nan where it means nothing, which counts as
+            endless.
+        populations: Each is drawn from by itself, unit by unit. What is measured several times and is much alike
+            is one unit: it must not pass for new evidence.
+        resamples: How often.
+        seed: For the drawing.
+    """
+    if not all(populations):
+        return Estimate(None, None, None)
+    chance = np.random.default_rng(seed)
+    drawn = [chance.integers(len(units), size=(resamples, len(units))).tolist() for units in populations]
+    found = [
+        statistic(*([units[place] for place in places] for units, places in zip(populations, draw, strict=True)))
+        for draw in zip(*drawn, strict=True)
+    ]
+    ordered = sorted(math.inf if math.isnan(one) else one for one in found)
+    low, high = (_finite(ordered[_rank(resamples, end)]) for end in (2.5, 97.5))
+    return Estimate(_finite(statistic(*populations)), low, high)
 
 
 def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -> Ratio:
@@ -80,22 +120,18 @@ def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -
         seed: For the bootstrap.
     """
     measured = [np.array([[_or_infinity(x) for x in pair] for pair in group]) for group in groups if group]
-    if not measured:
-        return Ratio(None, None, None)
-    chance = np.random.default_rng(seed)
-    drawn = chance.integers(len(measured), size=(_RESAMPLES, len(measured)))
-    ratios = [_ratio(np.concatenate([measured[place] for place in places]), percent) for places in drawn]
-    ordered = sorted(math.inf if math.isnan(found) else found for found in ratios)
-    low, high = (_finite(ordered[_rank(_RESAMPLES, end)]) for end in (2.5, 97.5))
-    return Ratio(_finite(_ratio(np.concatenate(measured), percent)), low, high)
+    return estimate(lambda drawn: _ratio(np.concatenate(drawn), percent), measured, seed=seed)
 
 
 def _ratio(pairs: NDArray[np.float64], percent: float) -> float:
     """Of pairs, shape [pairs, 2]; nan where both percentiles lie among failed turns."""
     ours, theirs = np.sort(pairs, axis=0)[_rank(len(pairs), percent)].tolist()
-    if math.isinf(theirs):
-        return math.nan
-    return float(ours / theirs) if theirs > 0.0 else math.nan
+    return quotient(ours, theirs)
+
+
+def quotient(ours: float, theirs: float) -> float:
+    """One time over another; nan where that says nothing: over a failed turn, or over no time at all."""
+    return ours / theirs if 0.0 < theirs < math.inf else math.nan
 
 
 def _or_infinity(value: float | None) -> float:

@@ -31,6 +31,8 @@ _NOISE_APPENDS = 250
 """5 s, repeated."""
 
 Send = Callable[[str], Awaitable[None]]
+Spoken = Callable[[bytes], None]
+"""Takes every append as 16-bit PCM, in order, when its last sample has been spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Utterance:
     zero: float
     """The last voiced sample."""
     ends: float
+    first_sample: int = 0
+    """Where it begins in what the microphone has sent: the media time that both sides share."""
 
 
 def noise_floor(samples: int, seed: int = 0) -> PCM:
@@ -49,30 +53,37 @@ def noise_floor(samples: int, seed: int = 0) -> PCM:
     return np.random.default_rng(seed).standard_normal(samples, np.float32) * np.float32(level)
 
 
-def appends(audio: PCM) -> list[str]:
-    """The messages that carry `audio`; noise fills the last one up."""
-    return [wire.append(to_pcm16(piece)) for piece in _pieces(audio)]
-
-
-def _pieces(audio: PCM) -> list[PCM]:
+def appends(audio: PCM) -> list[PCM]:
+    """`audio` in pieces of 20 ms; noise fills the last one up."""
     missing = -len(audio) % APPEND_SAMPLES
     whole = np.concatenate([audio, noise_floor(missing)])
     return [whole[first : first + APPEND_SAMPLES] for first in range(0, len(whole), APPEND_SAMPLES)]
 
 
 @cache
-def _room() -> list[str]:
-    return appends(noise_floor(_NOISE_APPENDS * APPEND_SAMPLES))
+def _room() -> list[tuple[bytes, str]]:
+    """The noise of 5 s: every append as 16-bit PCM, and the message that carries it."""
+    heard = [to_pcm16(piece) for piece in appends(noise_floor(_NOISE_APPENDS * APPEND_SAMPLES))]
+    return [(pcm16, wire.append(pcm16)) for pcm16 in heard]
+
+
+def _unheard(pcm16: bytes) -> None:
+    del pcm16
 
 
 class Microphone:
     """Sends the room's noise, and a recording whenever one is given to it.
 
     It can be switched off between two recordings: then media time stands still, and goes on where it stood.
+
+    Args:
+        pace: The bench's clock.
+        spoken: Told everything that is sent.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, spoken: Spoken = _unheard) -> None:
         self._pace = pace
+        self._spoken = spoken
         self._opened = pace.now()
         self._sent = 0
         # unbounded only in name: one recording at a time is put in, already in memory; it is encoded when it is
@@ -97,13 +108,18 @@ class Microphone:
     def speak(self, recording: Recording) -> Utterance:
         """Play a recording from the next append on, and say when its samples are spoken."""
         first = self._sent + len(self._speech)
-        self._speech.extend(_pieces(recording.audio))
+        self._speech.extend(appends(recording.audio))
         begins = self._opened + first * APPEND_S
         return Utterance(
             begins=begins,
             zero=begins + recording.last_voiced / WIRE_RATE_HZ,
             ends=begins + len(recording.audio) / WIRE_RATE_HZ,
+            first_sample=first * APPEND_SAMPLES,
         )
+
+    def sample_at(self, moment: float) -> int:
+        """The sample, counted from the first one sent, that belongs to a moment of the clock."""
+        return round((moment - self._opened) * WIRE_RATE_HZ)
 
     async def run(self, send: Send) -> None:
         """Send for ever; ends with the task it runs in, or with what `send` raises."""
@@ -114,9 +130,11 @@ class Microphone:
             await self._pace.until(due)
             if not self._on.is_set():
                 continue
-            message = room[self._sent % _NOISE_APPENDS]
+            pcm16, message = room[self._sent % _NOISE_APPENDS]
             self._sent += 1
             if self._speech:
-                message = wire.append(to_pcm16(self._speech.popleft()))
+                pcm16 = to_pcm16(self._speech.popleft())
+                message = wire.append(pcm16)
                 self.lags_s.append(max(0.0, self._pace.now() - due))
+            self._spoken(pcm16)
             await send(message)

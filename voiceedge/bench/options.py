@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +11,21 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from voiceedge.bench.interval import Interval
 from voiceedge.bench.pace import Pace
+from voiceedge.bench.tape import Tapes
+from voiceedge.budget import Budget
 from voiceedge.engines import Tts
 from voiceedge.errors import ConfigError, OperatorError
 
 Listen = Literal["full", "first-audible"]
-Doing = Literal["connecting", "speaking", "waiting", "listening", "done"]
+Doing = Literal["preparing", "connecting", "speaking", "waiting", "listening", "done"]
 
 REALTIME_PATH = "/v1/realtime"
 _WEBSOCKET_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _EAGERNESS = ("low", "medium", "high", "auto")
 
 
+LONGEST_RTT_MS = 5000.0
+"""Two geostationary hops and some; above it handshakes time out."""
 A_SECOND = Interval(1.0, 1.0)
 
 
@@ -30,18 +35,45 @@ class NodeUnreachable(OperatorError):
     exit_code = 3
 
 
+class NodeFull(NodeUnreachable):
+    """The node holds as many sessions as it takes."""
+
+    def __init__(self, message: str, sessions: int = 0) -> None:
+        super().__init__(message)
+        self.sessions = sessions
+        """How many it let in, of those that were asked for at once."""
+
+
+class Halt:
+    """Ends a run early, at the end of the turns that are being held: for whoever has seen enough."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self) -> None:
+        """End it."""
+        self.asked = True
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where the run is, for a live line."""
 
     turn: int
     """From 1, over all conversations and runs."""
-    turns: int
+    turns: int | None
+    """None where only the time is known that the run will take."""
     audio: str
     """Name of the recording."""
     doing: Doing
     all_doing: tuple[Doing, ...] = ()
     """What each of the conversations does that are held at once."""
+    p50_ms: float | None = None
+    """Of the turns so far, failed ones slower than all others; None before there is one, or among failed ones."""
+    p95_ms: float | None = None
+    failed: int = 0
+    left_s: float | None = None
+    """What the rest will take, as far as can be told from what is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +111,25 @@ class BenchOptions:
     """How often everything is done."""
     hesitate: Interval | None = None
     """Seconds of pause that are put into the middle of every recording; None plays them as they are."""
+    barge_in: Interval | None = None
+    """Seconds of every answer that are heard before the next recording interrupts it; None hears answers out."""
+    via_rtt_ms: float | None = None
+    """A round trip that is put between the bench and the node."""
+    tapes: Tapes | None = None
+    """Where the conversations are recorded."""
     seed: int = 0
     """The same seed gives the same orders and pauses."""
+    budget: Budget = field(default_factory=Budget)
+    """What the turns are held against."""
+    ramp: bool = False
+    """Look for the largest number of conversations at once that keeps the budget, up to `at_most`."""
+    soak_s: float | None = None
+    """Go on with runs for so long."""
+    arrivals_per_minute: float | None = None
+    """Conversations of `turns` turns begin at random moments, so many a minute, whatever the node does."""
+    at_most: int = 64
+    """Conversations at once, with `ramp` and with arrivals."""
+    halt: Halt = field(default_factory=Halt)
     timeout_s: float = 20.0
     """A node that sends nothing for so long after the recording's end has not answered."""
     progress: Callable[[Progress], None] | None = None
@@ -96,11 +145,43 @@ def check(options: BenchOptions) -> None:
     """
     endpoint(options.url, options.model)
     turn_detection(options.turn_detection)
-    for name, number in (("sessions", options.sessions), ("runs", options.runs), ("turns", options.turns)):
+    for name, number in (
+        ("sessions", options.sessions),
+        ("runs", options.runs),
+        ("turns", options.turns),
+        ("at-most", options.at_most),
+    ):
         if number is not None and number < 1:
             raise ConfigError(f"{name} is {number}: at least 1 makes a run")
+    for name, amount in (("soak", options.soak_s), ("arrivals", options.arrivals_per_minute)):
+        if amount is not None and not 0.0 < amount < math.inf:
+            raise ConfigError(f"{name} is {amount:g}: it has to be more than 0")
+    _check_kind(options)
+    _check_scenario(options)
     if options.listen not in get_args(Listen):
         raise ConfigError(f"listen {options.listen!r} is neither {' nor '.join(get_args(Listen))}")
+
+
+def _check_kind(options: BenchOptions) -> None:
+    """What cannot be asked for at the same time."""
+    if options.ramp and (options.soak_s is not None or options.arrivals_per_minute is not None):
+        raise ConfigError("a ramp goes by numbers of conversations: it takes neither --soak nor --arrivals")
+    if options.runs > 1 and (options.ramp or options.soak_s is not None):
+        raise ConfigError("--ramp and --soak go on until they know enough: --runs does not go with them")
+    if options.sessions > 1 and (options.ramp or options.arrivals_per_minute is not None):
+        raise ConfigError(
+            "--ramp and --arrivals say how many conversations there are: --sessions does not go with them"
+        )
+
+
+def _check_scenario(options: BenchOptions) -> None:
+    """What makes no conversation."""
+    if options.via_rtt_ms is not None and not 0.0 <= options.via_rtt_ms <= LONGEST_RTT_MS:
+        raise ConfigError(f"via-rtt is {options.via_rtt_ms:g}: 0 to {LONGEST_RTT_MS:g} ms are a round trip")
+    if options.barge_in is not None and options.listen == "first-audible":
+        raise ConfigError("an answer that is stopped at its first sound cannot be interrupted: leave --listen at full")
+    if options.tapes is not None and options.arrivals_per_minute is not None:
+        raise ConfigError("every conversation has a tape of its own, and arrivals are too many: no --wav with them")
 
 
 def endpoint(url: str, model: str) -> str:

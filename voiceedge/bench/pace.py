@@ -16,15 +16,15 @@ class Pace:
 
     def __init__(self, clock: Clock = now, speed: float = 1.0) -> None:
         self._clock = clock
-        self._speed = speed
+        self.speed = speed
 
     def now(self) -> float:
         """This moment, in seconds."""
-        return self._clock() * self._speed
+        return self._clock() * self.speed
 
     def real_s(self, moment: float) -> float:
         """Seconds on the wall until `moment`; 0 when it has passed."""
-        return max(0.0, (moment - self.now()) / self._speed)
+        return max(0.0, (moment - self.now()) / self.speed)
 
     async def until(self, moment: float) -> None:
         """Sleep until `moment`; return at once when it has passed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class Line:
 
     recording: Recording
     think_s: float
+    interrupt_s: float | None = None
+    """How much of the answer is heard before the next line interrupts it; None hears it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,27 @@ def plans(recordings: Sequence[Recording], options: BenchOptions, run: int) -> t
     begins at a moment of its own: they do not speak in chorus. Where they play a part of the recordings each, it
     is dealt out so that together they play every one equally often: more conversations are not other questions.
     """
-    return tuple(_plan(recordings, options, run, session) for session in range(1, options.sessions + 1))
-
-
-def _plan(recordings: Sequence[Recording], options: BenchOptions, run: int, session: int) -> Plan:
-    chance = np.random.default_rng((options.seed, run, session))
-    turns, opening_s = options.turns or len(recordings), options.think.low
-    chosen = [recordings[turn % len(recordings)] for turn in range(turns)]
+    turns = options.turns or len(recordings)
     if options.sessions > 1:
-        opening_s = Interval(0.0, options.think.high).draw(chance)
-        deck = np.random.default_rng((options.seed, run)).permutation(len(recordings)).tolist()
-        dealt = [deck[((session - 1) * turns + turn) % len(deck)] for turn in range(turns)]
-        chosen = [recordings[dealt[place]] for place in chance.permutation(turns)]
-    return Plan(run, session, opening_s, tuple(Line(one, options.think.draw(chance)) for one in chosen))
+        return tuple(plan_of(recordings, options, run, one, turns) for one in range(1, options.sessions + 1))
+    chance = np.random.default_rng((options.seed, run, 1))
+    chosen = [recordings[turn % len(recordings)] for turn in range(turns)]
+    return (Plan(run, 1, options.think.low, _lines(chosen, options, chance)),)
+
+
+def plan_of(recordings: Sequence[Recording], options: BenchOptions, run: int, session: int, turns: int) -> Plan:
+    """One of several conversations: its part of the recordings, in its own order, from a moment of its own."""
+    chance = np.random.default_rng((options.seed, run, session))
+    opening_s = Interval(0.0, options.think.high).draw(chance)
+    deck = np.random.default_rng((options.seed, run)).permutation(len(recordings)).tolist()
+    dealt = [deck[((session - 1) * turns + turn) % len(deck)] for turn in range(turns)]
+    chosen = [recordings[dealt[place]] for place in chance.permutation(turns)]
+    return Plan(run, session, opening_s, _lines(chosen, options, chance))
+
+
+def _lines(chosen: Sequence[Recording], options: BenchOptions, chance: np.random.Generator) -> tuple[Line, ...]:
+    """Each with its pause; all but the last are interrupted, if that is asked for."""
+    lines = [Line(one, options.think.draw(chance)) for one in chosen]
+    if options.barge_in is not None:
+        lines[:-1] = [replace(line, interrupt_s=options.barge_in.draw(chance)) for line in lines[:-1]]
+    return tuple(lines)

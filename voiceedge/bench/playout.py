@@ -13,21 +13,30 @@ import numpy as np
 
 from voiceedge.audio.pcm import PCM, WINDOW_S, first_audible
 from voiceedge.bench.recording import WIRE_RATE_HZ
+from voiceedge.bench.tape import Tape
 
 _WINDOW_SAMPLES = round(WIRE_RATE_HZ * WINDOW_S)
 
 
 class Playout:
-    """What the speaker has been given and how far it has played."""
+    """What the speaker has been given and how far it has played.
 
-    def __init__(self) -> None:
+    Args:
+        tape: Records what is heard.
+    """
+
+    def __init__(self, tape: Tape | None = None) -> None:
+        self._tape = tape
         self.ends = -math.inf
         """When the speaker runs dry."""
 
-    def play(self, samples: int, arrived: float) -> float:
-        """Queue `samples`; returns when their first one is played."""
-        begins = max(arrived, self.ends)
-        self.ends = begins + samples / WIRE_RATE_HZ
+    def play(self, audio: PCM, arrived: float) -> float:
+        """Queue `audio`; returns when its first sample is played."""
+        follows = arrived < self.ends
+        begins = self.ends if follows else arrived
+        self.ends = begins + len(audio) / WIRE_RATE_HZ
+        if self._tape is not None:
+            self._tape.play(audio, begins, follows=follows)
         return begins
 
     def unplayed_s(self, at: float) -> float:
@@ -37,6 +46,8 @@ class Playout:
     def stop(self, at: float) -> None:
         """Throw away what has not been played."""
         self.ends = min(self.ends, at)
+        if self._tape is not None:
+            self._tape.stop(at)
 
 
 class FirstAudible:

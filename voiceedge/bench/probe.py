@@ -7,22 +7,40 @@ first audible sample of the answer (10 ms above -50 dBFS), when the speaker play
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 
-from voiceedge.bench.caller import call
-from voiceedge.bench.environment import environment, load
-from voiceedge.bench.exchange import Exchange
+from voiceedge.bench.arrivals import TURNS, arrive, conversations_of, missing_rows
+from voiceedge.bench.conversations import Conversation, Over, at_once
+from voiceedge.bench.course import Arrivals, drift
+from voiceedge.bench.environment import MachineUse, environment
 from voiceedge.bench.hesitation import hesitating
-from voiceedge.bench.options import BenchOptions, Doing, NodeUnreachable, Progress, check
-from voiceedge.bench.plan import Line, Plan, plans
+from voiceedge.bench.node import about_node
+from voiceedge.bench.options import BenchOptions, NodeFull, Progress, check
+from voiceedge.bench.plan import plans
+from voiceedge.bench.questions import questions
+from voiceedge.bench.ramp import RampStep, Told, climb
 from voiceedge.bench.recording import Recording, load_recordings, spoken
-from voiceedge.bench.report import BenchReport, TurnRow, turn_row
+from voiceedge.bench.report import BenchReport
+from voiceedge.bench.selfcheck import SelfWatch, watching
+from voiceedge.bench.watching import Watcher
 from voiceedge.errors import ConfigError
 from voiceedge.trace import MILLISECONDS_A_SECOND, epoch_s
 
 
-async def run_bench(options: BenchOptions) -> BenchReport:
+def _nobody(step: RampStep) -> None:
+    del step
+
+
+async def run_bench(options: BenchOptions, told: Told = _nobody) -> BenchReport:
     """Hold every conversation of every run, and report.
+
+    Args:
+        options: What to do.
+        told: Gets every step of a ramp when it is done.
 
     Raises:
         ConfigError: the options do not make a run.
@@ -31,43 +49,94 @@ async def run_bench(options: BenchOptions) -> BenchReport:
     """
     check(options)  # a wrong option shows before any audio is read
     recordings = await asyncio.to_thread(_recordings, options)
-    return await bench_recordings(options, recordings)
+    node = await asyncio.to_thread(about_node, options.url, options.api_key)
+    if not options.ramp:
+        return replace(await bench_recordings(options, recordings), node=node)
+    ramp = await climb(options, lambda asked: bench_recordings(asked, recordings), told)
+    return replace(ramp.best.report, node=node, ramp=ramp, self_check=None)  # every step has its own
 
 
 async def bench_recordings(options: BenchOptions, recordings: list[Recording]) -> BenchReport:
-    """The same with recordings that are in memory, as `options` would have them: `--ramp` reads them once.
+    """The same with recordings that are in memory, as `options` would have them: a ramp reads them once.
 
     Raises:
-        NodeUnreachable: as `run_bench`.
+        NodeUnreachable: as `run_bench`; in a ramp `NodeFull` where the node does not let in all of them.
     """
-    before = load()
-    progress = _Watcher(options, options.runs * options.sessions * (options.turns or len(recordings)))
-    rows: list[TurnRow] = []
-    trips_s: list[float] = []
-    interrupted: str | None = None
-    for run in range(1, options.runs + 1):
-        conversations = await _at_once(options, plans(recordings, options, run), progress)
-        rows += [row for conversation in conversations for row in conversation.rows]
-        trips_s += [one.round_trip_s for one in conversations if one.round_trip_s is not None]
-        ended = [one.ended_by for one in conversations if one.ended_by is not None]
-        if ended and not rows:
-            raise ended[0]
-        if ended:
-            several = f"{len(ended)} of {len(conversations)} conversations: " if len(conversations) > 1 else ""
-            interrupted = f"{several}{ended[0]}"
-            break
+    machine, pace = MachineUse(), options.pace
+    ends = math.inf if options.soak_s is None else pace.now() + options.soak_s
+    arrivals: Arrivals | None = None
+
+    def over() -> bool:
+        return options.halt.asked or pace.now() >= ends
+
+    watcher = Watcher(options, _turns(options, len(recordings)), None if options.soak_s is None else ends)
+    async with watching() as seen:
+        if options.arrivals_per_minute is None:
+            held, ended = await _runs(options, recordings, watcher, seen, over)
+            rows = [row for one in held for row in one.rows]
+        else:
+            held, arrivals = await arrive(options, recordings, watcher, seen, over)
+            rows, ended = [row for one in held for row in (*one.rows, *missing_rows(one))], None
+    rows.sort(key=lambda row: (row.run, row.session))
+    check = seen.check(arrivals.arrived if arrivals else 0, arrivals.dropped if arrivals else 0)
     about = {
         **environment(),
         **_asked(options),
         "finished_at": epoch_s(),
-        "load_before": before,
-        "load_after": load(),
-        "round_trip_ms": round(statistics.median(trips_s) * MILLISECONDS_A_SECOND, 2) if trips_s else None,
+        **machine.so_far(),
+        "round_trip_ms": _round_trip_ms(held),
     }
-    return BenchReport(about, tuple(rows), interrupted)
+    in_time = sorted(rows, key=lambda row: row.zero_s or 0.0)
+    return BenchReport(
+        about,
+        tuple(rows),
+        "stopped by hand" if options.halt.asked else ended,
+        budget=options.budget,
+        self_check=check if pace.speed == 1.0 else None,  # at any other the figures mean nothing anyway
+        drift=drift([row.client_v2v_ms for row in in_time]) if options.soak_s is not None else None,
+        arrivals=arrivals,
+    )
 
 
-def _asked(options: BenchOptions) -> dict[str, str | int | None]:
+async def _runs(
+    options: BenchOptions, recordings: Sequence[Recording], watcher: Watcher, seen: SelfWatch, over: Over
+) -> tuple[list[Conversation], str | None]:
+    """Hold the conversations of every run; also why that ended early, None if it did not."""
+    for session in range(1, options.sessions + 1):
+        watcher.expect(session)
+    held: list[Conversation] = []
+    for run in count(1):
+        if over() or (options.soak_s is None and run > options.runs):
+            break
+        conversations = await at_once(options, plans(recordings, options, run), watcher, seen, over)
+        held += conversations
+        ended = [one.ended_by for one in conversations if one.ended_by is not None]
+        if not ended:
+            continue
+        if options.ramp and any(one.refused for one in conversations):
+            raise NodeFull(str(ended[0]), sum(one.connections > 0 for one in conversations))
+        if not any(one.rows for one in held):
+            raise ended[0]
+        several = f"{len(ended)} of {len(conversations)} conversations: " if len(conversations) > 1 else ""
+        return held, f"{several}{ended[0]}"
+    return held, None
+
+
+def _turns(options: BenchOptions, recordings: int) -> int | None:
+    """How many turns there will be; None where the time decides."""
+    if options.soak_s is not None:
+        return None
+    if options.arrivals_per_minute is not None:
+        return (conversations_of(options, recordings) or 0) * (options.turns or TURNS)
+    return options.runs * options.sessions * (options.turns or recordings)
+
+
+def _round_trip_ms(held: Sequence[Conversation]) -> float | None:
+    trips_s = [one.round_trip_s for one in held if one.round_trip_s is not None]
+    return round(statistics.median(trips_s) * MILLISECONDS_A_SECOND, 2) if trips_s else None
+
+
+def _asked(options: BenchOptions) -> dict[str, str | int | float | None]:
     """What was asked for, to state beside the figures."""
     return {
         "url": options.url,
@@ -79,133 +148,26 @@ def _asked(options: BenchOptions) -> dict[str, str | int | None]:
         "runs": options.runs,
         "think_s": str(options.think),
         "hesitate_s": None if options.hesitate is None else str(options.hesitate),
+        "barge_in_s": None if options.barge_in is None else str(options.barge_in),
+        "via_rtt_ms": options.via_rtt_ms,
+        "soak_s": options.soak_s,
+        "arrivals_per_minute": options.arrivals_per_minute,
         "seed": options.seed,
     }
 
 
 def _recordings(options: BenchOptions) -> list[Recording]:
     recordings = load_recordings(options.audio)
-    if options.say:
-        if options.tts is None:
-            raise ConfigError("there is no voice to speak the text with")
-        recordings += [spoken(text, options.tts) for text in options.say]
-    if not recordings:
-        raise ConfigError("nothing to say: give a recording (--audio) or a text (--say)")
+    texts = options.say if options.say or options.audio else questions()
+    if texts and options.tts is None:
+        raise ConfigError("there is no voice to speak the text with")
+    for number, text in enumerate(texts, start=1):
+        assert options.tts is not None
+        if options.progress is not None:
+            options.progress(Progress(number, len(texts), text, "preparing", ("preparing",)))
+        recordings.append(spoken(text, options.tts))
     if options.hesitate is not None:
         recordings = hesitating(recordings, options.hesitate, options.seed)
         if not recordings:
             raise ConfigError("none of the recordings has a quiet place in its middle to hesitate in")
     return recordings
-
-
-async def _at_once(options: BenchOptions, planned: tuple[Plan, ...], watcher: _Watcher) -> list[_Conversation]:
-    """Hold conversations at the same time, until the slowest has played all its recordings."""
-    room = _Room(len(planned))
-    conversations = [_Conversation(options, plan, room, watcher) for plan in planned]
-    async with asyncio.TaskGroup() as tasks:
-        held = [tasks.create_task(one.hold(), name=f"bench.conversation.{one.plan.session}") for one in conversations]
-        await room.all_done.wait()
-        for one, task in zip(conversations, held, strict=True):
-            if one.encores:
-                task.cancel()
-    return conversations
-
-
-class _Room:
-    """Where the conversations of a run are held: knows when the last one has said what it came to say."""
-
-    def __init__(self, conversations: int) -> None:
-        self._busy = conversations
-        self.all_done = asyncio.Event()
-
-    def leave(self) -> None:
-        """One conversation has said everything, or can say no more."""
-        self._busy -= 1
-        if self._busy == 0:
-            self.all_done.set()
-
-
-class _Conversation:
-    """Goes through the lines of a plan, in as many sessions as it takes."""
-
-    def __init__(self, options: BenchOptions, plan: Plan, room: _Room, watcher: _Watcher) -> None:
-        self.plan = plan
-        self.rows: list[TurnRow] = []
-        self.round_trip_s: float | None = None
-        self.ended_by: NodeUnreachable | None = None
-        """Why it ended before its last line."""
-        self.encores = 0
-        """Lines said again behind the last, uncounted: nobody is measured on a node that the others have left."""
-        self._options = options
-        self._room = room
-        self._watcher = watcher
-
-    async def hold(self) -> None:
-        """Play every line and fill `rows`; then play on until the other conversations have done the same."""
-        opening_s = self.plan.opening_s
-        try:
-            while (line := self._next()) is not None:
-                self._watch(line.recording.name, "connecting")
-                await self._session(opening_s)
-                opening_s = self._options.think.low
-        except NodeUnreachable as error:
-            if not self.encores:
-                self.ended_by = error
-                self._room.leave()
-
-    async def _session(self, opening_s: float) -> None:
-        async with call(self._options) as caller:
-            self.round_trip_s = caller.round_trip_s
-            async with caller.conversation(opening_s):
-                while (line := self._next()) is not None:
-                    self._done(await caller.say(line, self._watch))
-                    if caller.lost or self._options.fresh:
-                        break
-
-    def _next(self) -> Line | None:
-        lines = self.plan.lines
-        if len(self.rows) < len(lines):
-            return lines[len(self.rows)]
-        if self._room.all_done.is_set():
-            return None
-        self.encores += 1
-        return lines[(self.encores - 1) % len(lines)]
-
-    def _done(self, exchange: Exchange) -> None:
-        if self.encores:
-            return
-        self.rows.append(turn_row(exchange, self.plan.run, self.plan.session))
-        self._watcher.turn_done(self.plan.session, self.rows[-1].audio)
-        if len(self.rows) == len(self.plan.lines):
-            self._room.leave()
-
-    def _watch(self, audio: str, doing: Doing) -> None:
-        self._watcher.tell(self.plan.session, audio, doing)
-
-
-class _Watcher:
-    """Tells whoever watches the run what all conversations do."""
-
-    def __init__(self, options: BenchOptions, turns: int) -> None:
-        self._progress = options.progress
-        self._turns = turns
-        self._done = 0
-        self._doing: dict[int, Doing] = dict.fromkeys(range(1, options.sessions + 1), "connecting")
-        self._told: Progress | None = None
-
-    def tell(self, session: int, audio: str, doing: Doing) -> None:
-        """A conversation does something else."""
-        self._doing[session] = doing
-        self._show(min(self._done + 1, self._turns), audio, doing)
-
-    def turn_done(self, session: int, audio: str) -> None:
-        """A conversation has finished a turn."""
-        self._doing[session] = "done"
-        self._done += 1
-        self._show(self._done, audio, "done")
-
-    def _show(self, turn: int, audio: str, doing: Doing) -> None:
-        progress = Progress(turn, self._turns, audio, doing, tuple(self._doing.values()))
-        if self._progress is not None and progress != self._told:
-            self._told = progress
-            self._progress(progress)

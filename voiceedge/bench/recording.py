@@ -79,12 +79,23 @@ def last_voiced_sample(audio: PCM) -> int | None:
     Loud is the 90th percentile of the frames within 35 dB of the loudest (one click does not decide); the end
     of the frame counts. None when there is nothing but silence.
     """
-    levels = frame_levels(audio)
+    voiced = voiced_frames(frame_levels(audio))
+    return (int(voiced[-1]) + 1) * _FRAME_SAMPLES if voiced.size else None
+
+
+def first_voiced_sample(recording: Recording) -> int:
+    """Where speech begins, by the same rule: the beginning of the first frame of it, never behind its end."""
+    voiced = voiced_frames(frame_levels(recording.audio[: recording.last_voiced]))
+    return int(voiced[0]) * _FRAME_SAMPLES if voiced.size else 0
+
+
+def voiced_frames(levels: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Which of the frames are speech, by their levels in dBFS: none when there is nothing but silence."""
     if levels.size == 0 or levels.max() < _SILENCE_DBFS:
-        return None
+        return np.zeros(0, np.intp)
     speech = levels[levels >= levels.max() - _VOICED_WITHIN_DB]  # a word in a minute of quiet is found as well
     threshold = np.percentile(speech, _LOUD_PERCENTILE) - _VOICED_WITHIN_DB
-    return (int(np.flatnonzero(levels >= threshold)[-1]) + 1) * _FRAME_SAMPLES
+    return np.flatnonzero(levels >= threshold)
 
 
 def frame_levels(audio: PCM) -> NDArray[np.float64]:

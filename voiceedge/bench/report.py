@@ -1,99 +1,47 @@
-"""What a run found: rows, summary and the JSON form of both."""
+"""What a run found, and its JSON form (docs/bench-json.md)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
-from voiceedge.bench.exchange import PROBLEMS, Exchange, Problem
-from voiceedge.bench.figures import Distribution, distribution, percentile
-from voiceedge.bench.wire import PathSegment
-from voiceedge.trace import MILLISECONDS_A_SECOND
+from voiceedge.bench.breakdown import breakdown
+from voiceedge.bench.compare import Change
+from voiceedge.bench.course import Arrivals, Drift
+from voiceedge.bench.figures import percentile
+from voiceedge.bench.ramp import Ramp, RampStep
+from voiceedge.bench.row import TurnRow, turn_row
+from voiceedge.bench.selfcheck import SelfCheck
+from voiceedge.bench.slo import Judged, judge
+from voiceedge.bench.stages import stages
+from voiceedge.bench.summary import Drafts, Summary, summarise
+from voiceedge.budget import Budget
 
-SCHEMA = "voiceedge.bench/2"
+__all__ = [
+    "INTERVAL",
+    "LATE_APPEND_MS",
+    "SCHEMA",
+    "BenchReport",
+    "Drafts",
+    "Summary",
+    "TurnRow",
+    "rounded",
+    "summarise",
+    "to_json",
+    "turn_row",
+]
+
+SCHEMA = "voiceedge.bench/3"
+
+INTERVAL = (
+    "From the user's last voiced sample, at its moment in the microphone's schedule, to the first audible sample of "
+    "the answer (10 ms above -50 dBFS) at the moment the speaker plays it; both at the client."
+)
+"""What every figure of voice to voice means."""
 
 LATE_APPEND_MS = 20.0
 """An append that is later than its own length: the client was too busy to be trusted."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRow:
-    """One recording and its answer. Times in milliseconds, from the last voiced sample unless said."""
-
-    audio: str
-    expected_text: str | None
-    user_text: str
-    agent_text: str
-    client_v2v_ms: float | None
-    """To the first audible sample at the client; None for a failed turn."""
-    server_v2v_ms: float | None
-    """The node's own figure; None when it sent none."""
-    critical_path: tuple[PathSegment, ...]
-    marks_ms: dict[str, float | None]
-    facts: dict[str, Any]
-    leading_silence_ms: float | None
-    """From the arrival of the first audible sample to when it is played; part of `client_v2v_ms`."""
-    problems: tuple[Problem, ...]
-    errors: tuple[str, ...]
-    """What the node complained about."""
-    responses: int
-    send_lag_ms: float
-    """How late the latest append of the recording was sent; counted against the node all the same."""
-    run: int = 1
-    session: int = 1
-    """Which of the conversations held at once, from 1."""
-    hesitates_ms: float | None = None
-    """How long a pause was put into the recording; None for a recording as it is."""
-    restarts: int = 0
-    """How often the node took the user's speech for over and then heard it go on. Unless an answer was audible,
-    nobody notices."""
-
-    @property
-    def remainder_ms(self) -> float | None:
-        """What the client measured beyond the node's figure: network, leading silence, this client."""
-        if self.client_v2v_ms is None or self.server_v2v_ms is None:
-            return None
-        return self.client_v2v_ms - self.server_v2v_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """All turns together."""
-
-    turns: int
-    failed: int
-    """Turns without a client figure; percentiles count them as slower than all others."""
-    restarted: int
-    """Turns in which the node took the user's speech for over and then heard it go on."""
-    problems: dict[Problem, int]
-    client_v2v_ms: Distribution
-    server_v2v_ms: Distribution
-    segments_ms: dict[str, float]
-    """Median of each segment of the critical path."""
-    leading_silence_ms: Distribution
-    remainder_ms: Distribution
-    send_lag_ms: Distribution
-    drafts: Drafts | None
-    """None where no turn was drafted or the node does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drafts:
-    """What the node says about answering before it knew that the user had finished."""
-
-    turns: int
-    """Turns that say something about it."""
-    drafted_percent: float
-    """Of those, whose answer was begun before the endpoint was decided (`speculated`, or the next fact is there)."""
-    ready_percent: float
-    """Of those, whose answer was ready when the endpoint was decided (`answer_ready_at_endpoint`)."""
-    wasted_ms: float
-    """Engine time of drafts that were thrown away, of all turns together (`wasted_ms`)."""
-    wasted_percent: float | None
-    """Of all engine time of these turns (with `work_ms`, that of what was answered); None where the node does not
-    say that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +52,43 @@ class BenchReport:
     turns: tuple[TurnRow, ...]
     interrupted: str | None = None
     """Why the run ended before its last recording."""
+    command: str | None = None
+    """What to type to run it again."""
+    node: dict[str, Any] | None = None
+    """What the node says of itself (`GET /v1/node`), asked before the run; None where it says nothing."""
+    budget: Budget = field(default_factory=Budget)
+    """The limits that the turns are held against."""
+    self_check: SelfCheck | None = None
+    """Whether the bench itself was fit to measure."""
+    change: Change | None = None
+    """Against an older report."""
+    ramp: Ramp | None = None
+    """The numbers of conversations that were tried."""
+    drift: Drift | None = None
+    """Of a soak: its first quarter beside its last."""
+    arrivals: Arrivals | None = None
+    """Of an open model: how the conversations came about; each is a `session` of its own."""
 
     @property
     def summary(self) -> Summary:
         """The figures over all turns."""
         return summarise(self.turns)
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """Every limit of the budget, whether it was kept, and what is to blame where it was not."""
+        totals = [row.client_v2v_ms for row in self.turns]
+        return judge(totals, [row.legs or row.critical_path for row in self.turns], self.budget)
+
+    @property
+    def cold(self) -> tuple[TurnRow, ...]:
+        """The first answered turn of every session, and those before it that failed."""
+        return tuple(row for row, is_cold in self._temperatures() if is_cold)
+
+    @property
+    def warm(self) -> tuple[TurnRow, ...]:
+        """All others."""
+        return tuple(row for row, is_cold in self._temperatures() if not is_cold)
 
     @property
     def runs(self) -> dict[int, Summary]:
@@ -127,46 +107,14 @@ class BenchReport:
         median = percentile((row.client_v2v_ms for row in traced if row.client_v2v_ms is not None), 50)
         return next((row for row in traced if row.client_v2v_ms == median), None)
 
-
-def summarise(rows: Sequence[TurnRow]) -> Summary:
-    """The figures over some turns."""
-    counted = Counter(problem for row in rows for problem in row.problems)
-    failed = sum(row.client_v2v_ms is None for row in rows)
-    paths = [{part.segment: part.ms for part in row.critical_path} for row in rows if row.critical_path]
-    names = dict.fromkeys(name for path in paths for name in path)  # in the node's order
-    medians = {name: percentile((path[name] for path in paths if name in path), 50) for name in names}
-    return Summary(
-        turns=len(rows),
-        failed=failed,
-        restarted=sum(row.restarts > 0 for row in rows),
-        problems={problem: counted[problem] for problem in PROBLEMS},
-        client_v2v_ms=distribution((row.client_v2v_ms for row in rows), failed),
-        server_v2v_ms=distribution(row.server_v2v_ms for row in rows),
-        segments_ms={name: median for name, median in medians.items() if median is not None},
-        leading_silence_ms=distribution(row.leading_silence_ms for row in rows),
-        remainder_ms=distribution(row.remainder_ms for row in rows),
-        send_lag_ms=distribution(row.send_lag_ms for row in rows),
-        drafts=_drafts([row.facts for row in rows]),
-    )
-
-
-def _drafts(facts: Sequence[Mapping[str, Any]]) -> Drafts | None:
-    told = [one for one in facts if one.keys() & {"speculated", "answer_ready_at_endpoint", "wasted_ms"}]
-    if not told:
-        return None
-    wasted_ms = sum(float(one.get("wasted_ms", 0.0)) for one in told)
-    work_ms = sum(float(one.get("work_ms", 0.0)) for one in told)
-    return Drafts(
-        turns=len(told),
-        drafted_percent=100.0 * sum(map(_is_drafted, told)) / len(told),
-        ready_percent=100.0 * sum(bool(one.get("answer_ready_at_endpoint")) for one in told) / len(told),
-        wasted_ms=wasted_ms,
-        wasted_percent=100.0 * wasted_ms / (work_ms + wasted_ms) if work_ms > 0.0 else None,
-    )
-
-
-def _is_drafted(facts: Mapping[str, Any]) -> bool:
-    return bool(facts.get("speculated", "answer_ready_at_endpoint" in facts))
+    def _temperatures(self) -> Iterator[tuple[TurnRow, bool]]:
+        """Every turn, and whether its session was cold."""
+        answered: set[tuple[int, int, int]] = set()
+        for row in self.turns:
+            session = (row.run, row.session, row.connection)
+            yield row, session not in answered
+            if row.client_v2v_ms is not None:
+                answered.add(session)
 
 
 def _grouped(rows: Iterable[TurnRow], key: Callable[[TurnRow], int]) -> dict[int, list[TurnRow]]:
@@ -176,54 +124,97 @@ def _grouped(rows: Iterable[TurnRow], key: Callable[[TurnRow], int]) -> dict[int
     return groups
 
 
-def turn_row(exchange: Exchange, run: int = 1, session: int = 1) -> TurnRow:
-    """Put an exchange into figures."""
-    answer = exchange.answer
-    trace = answer.trace if answer else None
-    measured = exchange.voice_to_voice_s
-    audible = answer.audible if answer else None
-    silence_s = None
-    if measured is not None and audible and audible.heard is not None and audible.arrived is not None:
-        silence_s = audible.heard - audible.arrived
-    recording = exchange.recording
-    return TurnRow(
-        audio=recording.name if recording else "",
-        expected_text=recording.expected_text if recording else None,
-        user_text=exchange.user_text,
-        agent_text=answer.text.strip() if answer else "",
-        client_v2v_ms=_ms(measured),
-        server_v2v_ms=trace.total_ms if trace else None,
-        critical_path=trace.critical_path if trace else (),
-        marks_ms=trace.marks_ms if trace else {},
-        facts=trace.facts if trace else {},
-        leading_silence_ms=_ms(silence_s),
-        problems=exchange.problems,
-        errors=tuple(exchange.errors),
-        responses=len(exchange.answers),
-        send_lag_ms=max(exchange.lags_s, default=0.0) * MILLISECONDS_A_SECOND,
-        run=run,
-        session=session,
-        hesitates_ms=_ms(recording.hesitates_s) if recording else None,
-        restarts=exchange.restarts,
-    )
-
-
 def to_json(report: BenchReport) -> dict[str, Any]:
-    """The report as plain values (schema `voiceedge.bench/2`); milliseconds have one decimal.
+    """The report as plain values; docs/bench-json.md says what each key means. Milliseconds have one decimal.
 
-    Keys: `schema`, `environment`, `interrupted` (null, or why the run ended early), `summary` (a
-    `Summary`), `runs` and `sessions` (a `Summary` for each number), `turns` (a `TurnRow` each). Keys may be
-    added within a schema's number, never changed. Since 2, failed turns count in the client's percentiles.
+    Keys may be added within a schema's number, never changed.
     """
+    begins_s = min((row.zero_s for row in report.turns if row.zero_s is not None), default=0.0)
+    cold = set(map(id, report.cold))
     return {
         "schema": SCHEMA,
-        "environment": report.environment,
+        "interval": INTERVAL,
+        "command": report.command,
         "interrupted": report.interrupted,
-        "summary": rounded(asdict(report.summary)),
-        "runs": {str(number): rounded(asdict(summary)) for number, summary in report.runs.items()},
-        "sessions": {str(number): rounded(asdict(summary)) for number, summary in report.sessions.items()},
-        "turns": [rounded(asdict(row)) for row in report.turns],
+        "environment": report.environment,
+        "node": report.node,
+        "self_check": _self_check(report.self_check),
+        "verdicts": [_verdict(one) for one in report.judged],
+        "change": None if report.change is None else rounded(asdict(report.change), 4),
+        "summary": _plain(report.summary),
+        "warm": _plain(summarise(report.warm)),
+        "cold": _plain(summarise(report.cold)),
+        "breakdown": [_plain(one) for one in breakdown(report.turns)],
+        "runs": {str(number): _plain(summary) for number, summary in report.runs.items()},
+        "sessions": {str(number): _plain(summary) for number, summary in report.sessions.items()},
+        "ramp": None if report.ramp is None else _ramp(report.ramp),
+        "drift": None if report.drift is None else _plain(report.drift),
+        "arrivals": None if report.arrivals is None else _plain(report.arrivals),
+        "turns": [_turn(row, begins_s, cold=id(row) in cold) for row in report.turns],
     }
+
+
+def _self_check(found: SelfCheck | None) -> dict[str, Any] | None:
+    return None if found is None else {**_plain(found), "void": found.void, "faults": list(found.faults)}
+
+
+def _verdict(judged: Judged) -> dict[str, Any]:
+    limit, verdict = judged.verdict.limit, judged.verdict
+    return {
+        "limit": str(limit),
+        "said": str(judged),
+        "what": limit.what,
+        "percentile": limit.percentile,
+        "limit_ms": limit.ms,
+        "found_ms": rounded(verdict.found_ms),
+        "kept": verdict.kept,
+        "turns": judged.turns,
+        "late": judged.late,
+        "failed": judged.failed,
+        "blame": None if judged.blame is None else _plain(judged.blame),
+    }
+
+
+def _ramp(ramp: Ramp) -> dict[str, Any]:
+    return {
+        "capacity": ramp.capacity,
+        "limit_reason": ramp.limit_reason,
+        "steps": [_step(step) for step in ramp.steps],
+    }
+
+
+def _step(step: RampStep) -> dict[str, Any]:
+    return {
+        "sessions": step.sessions,
+        "kept": step.kept,
+        "tries": step.tries,
+        "interrupted": step.report.interrupted,
+        "self_check": _self_check(step.report.self_check),
+        "verdicts": [_verdict(one) for one in step.report.judged],
+        "summary": _plain(step.report.summary),
+    }
+
+
+def _turn(row: TurnRow, begins_s: float, *, cold: bool) -> dict[str, Any]:
+    """One turn, with what is computed from it, so that no reader has to know how."""
+    told: dict[str, Any] = _plain(row)
+    at_s = None if row.zero_s is None else round(row.zero_s - begins_s, 3)
+    del told["zero_s"]  # of a clock that nobody else has
+    return {
+        **told,
+        "at_s": at_s,
+        "cold": cold,
+        "wrong_transcript": row.wrong_transcript,
+        "legs": [_plain(leg) for leg in row.legs],
+        "stages": [_plain(stage) for stage in stages(row.marks_ms)],
+    }
+
+
+def _plain(found: object) -> Any:
+    """A record of figures as plain values; what has an own form of them (`to_json`) gives that."""
+    if own_form := getattr(found, "to_json", None):
+        return own_form()
+    return rounded(asdict(found) if is_dataclass(found) and not isinstance(found, type) else found)
 
 
 def rounded(value: Any, decimals: int = 1) -> Any:
@@ -237,7 +228,3 @@ def rounded(value: Any, decimals: int = 1) -> Any:
             return [rounded(item, decimals) for item in value]
         case _:
             return value
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * MILLISECONDS_A_SECOND

@@ -142,6 +142,8 @@ class Endpoint:
 
     def __init__(self, frame_samples: int, rate_hz: int, settings: EndpointSettings) -> None:
         self.settings = settings
+        self.is_thrifty = False
+        """Whether drafts wait until the end-of-turn model is asked, because the CPU is needed elsewhere."""
         self._frame = frame_samples
         self._rate_hz = rate_hz
         self._now = 0
@@ -183,6 +185,11 @@ class Endpoint:
         return self._now
 
     @property
+    def first_voiced(self) -> int:
+        """First sample of the first voiced frame of the turn that is being heard."""
+        return self._first_voiced
+
+    @property
     def turn_start(self) -> int:
         """First sample of the turn that is being heard, prefix padding included."""
         return max(self._spoken_until, self._first_voiced - self._samples(self.settings.prefix_padding_ms))
@@ -222,6 +229,11 @@ class Endpoint:
             self._pause.words = Words(ending(text), whole)
             decisions += self._silence(is_told=True)
         return decisions
+
+    def wants_language(self, pause: int, text: str) -> bool:
+        """Whether `read` could decide otherwise if it were told how likely a sentence ends where `text` does."""
+        is_open = self._is_current(pause) and self.settings.silence_ms is None
+        return is_open and bool(text.strip()) and Words(ending(text)).depend_on_language
 
     def expire(self) -> list[Decision]:
         """End the turn now: the client has stopped sending audio."""
@@ -293,8 +305,10 @@ class Endpoint:
 
     @property
     def _drafts_after(self) -> int | None:
-        # only words tell a backchannel from a turn
-        return ASK_AFTER_MS if self._held and self.settings.draft_after_ms is None else self.settings.draft_after_ms
+        after = self.settings.draft_after_ms
+        if after is None:
+            return ASK_AFTER_MS if self._held else None  # only words tell a backchannel from a turn
+        return max(after, ASK_AFTER_MS) if self.is_thrifty else after
 
     @property
     def _wants_judgement(self) -> bool:

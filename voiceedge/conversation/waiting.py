@@ -59,13 +59,18 @@ class Words:
     def odds(self) -> float:
         """Log odds of an end."""
         said = ENDING_ODDS[self.ending]
-        if self.whole is None or self.ending in {Ending.OPEN, Ending.BRIEF}:
+        if self.whole is None or not self.depend_on_language:
             return said
         low, high = LANGUAGE_ODDS
         expected = min(max(LANGUAGE_WEIGHT * (_log_odds(self.whole) - _log_odds(LANGUAGE_NEUTRAL)), low), high)
         if self.ending is Ending.DICTATED:
             return min(said, expected)
         return max(expected + (said if self.ending is Ending.UNMARKED else 0.0), ENDING_ODDS[Ending.OPEN])
+
+    @property
+    def depend_on_language(self) -> bool:
+        """Whether it matters what the language model says."""
+        return self.ending not in {Ending.OPEN, Ending.BRIEF}
 
     @property
     def decide(self) -> bool:

@@ -72,6 +72,10 @@ class Stt(Protocol):
         """
         ...
 
+    def steps(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment | None]:
+        """The same in steps that somebody more urgent can wait for; None where one is over without a segment."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 from zlib import crc32
@@ -37,7 +37,8 @@ from voiceedge.engines import (
     Tool,
 )
 from voiceedge.engines.fake_calls import act
-from voiceedge.errors import ContextFull, Overloaded
+from voiceedge.errors import ConfigError, ContextFull, Overloaded
+from voiceedge.trace import MILLISECONDS_A_SECOND
 
 Sleep = Callable[[float], None]
 """Takes seconds. `time.sleep` unless a test passes its own."""
@@ -76,6 +77,25 @@ class FakeDelays:
     """Every token after the first."""
     tts_s: float = 0.0
     """A clause, up to its first piece."""
+
+
+_DELAYED = {"end_of_turn": "end_of_turn_s", "stt": "stt_s", "llm": "llm_first_token_s", "tts": "tts_s"}
+"""Field of each stage whose delay a listener can feel once a turn."""
+
+
+def planted(engines: str) -> FakeDelays:
+    """The delays that the setting `engines` plants: those of `fake:llm+200,tts+50` (in milliseconds), none of `fake`.
+
+    Raises:
+        ConfigError: an engine that cannot be delayed so, or no delay.
+    """
+    delays = FakeDelays()
+    for defect in filter(None, engines.partition(":")[2].split(",")):
+        stage, _, ms = defect.partition("+")
+        if stage not in _DELAYED or not ms.isdecimal():
+            raise ConfigError(f"engines: {defect!r} is no delay, as llm+200 is; there are {', '.join(_DELAYED)}.")
+        delays = replace(delays, **{_DELAYED[stage]: int(ms) / MILLISECONDS_A_SECOND})
+    return delays
 
 
 class _Fault:
@@ -165,6 +185,10 @@ class FakeStt:
         self._fault.take(self._delay_s)
         text = _heard(self._text, audio, self._utterances) if audio.size else ""
         yield Segment(text, mean_log_probability=-0.2, no_speech_probability=0.02, tokens=len(text.split()))
+
+    def steps(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment | None]:
+        """All of it is one step."""
+        return self.transcribe(audio, earlier)
 
 
 class FakeLlm:

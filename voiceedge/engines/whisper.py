@@ -16,7 +16,7 @@ thread decodes faster than two anyway: leave it at one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
@@ -147,13 +147,17 @@ class Whisper:
         saves time and changes no word, but for close calls that rounding decides; without a graph it saves only the
         complete windows.
         """
+        return (segment for segment in self.steps(audio, earlier) if segment is not None)
+
+    def steps(self, audio: PCM, earlier: Sequence[Segment] = ()) -> Iterator[Segment | None]:
+        """The same, with a stop behind every run of the encoder and every few tokens; None where no segment is done."""
         for index, window in enumerate(windows(audio)):
             if index + 1 < len(earlier):
                 yield earlier[index]
             else:
-                yield self._segment(window, earlier[index].token_ids if index < len(earlier) else ())
+                yield (yield from self._segment(window, earlier[index].token_ids if index < len(earlier) else ()))
 
-    def _segment(self, audio: PCM, known: Sequence[int]) -> Segment:
+    def _segment(self, audio: PCM, known: Sequence[int]) -> Generator[None, None, Segment]:
         audio = raised(audio)
         first, last = first_audible(audio, LISTENING_RATE_HZ), last_audible(audio, LISTENING_RATE_HZ)
         if first is None or last is None:
@@ -162,23 +166,26 @@ class Whisper:
         brief = audible_s[1] - audible_s[0] <= BRIEF_S
         shortest_s = SHORTEST_WINDOW_BRIEF_S if brief else SHORTEST_WINDOW_S
         window = pad(audio, WINDOW_S if self._whole_windows else shortest_s)
-        heard = self._listen(audio, window, audible_s, known)
+        heard = yield from self._listen(audio, window, audible_s, known)
         if heard.looped:
             longer = pad(audio, LOOPED_WINDOW_FACTOR * window.size / LISTENING_RATE_HZ)
-            heard = self._listen(audio, longer, audible_s, known)
+            heard = yield from self._listen(audio, longer, audible_s, known)
         text = self._vocabulary.decode(list(heard.tokens)).strip()
         tokens = heard.tokens
         if _is_nothing(text, heard):
             text, tokens = "", ()
         return Segment(text, heard.mean_log_probability, heard.no_speech_probability, heard.decoded, tokens)
 
-    def _listen(self, audio: PCM, window: PCM, audible_s: tuple[float, float], known: Sequence[int]) -> _Heard:
+    def _listen(
+        self, audio: PCM, window: PCM, audible_s: tuple[float, float], known: Sequence[int]
+    ) -> Generator[None, None, _Heard]:
         """Encode and decode `window`, which begins with `audio`, and cut off what the decoder only repeats."""
         encoded = self._encode(window)
+        yield
         places = round((audio.size / LISTENING_RATE_HZ + SILENCE_S) / SECONDS_A_PLACE)
         places = max(encoded.shape[1], min(places, self._silence.shape[1]))
         most = min(MOST_TOKENS, round(audio.size / LISTENING_RATE_HZ * TOKENS_A_SECOND) + TOKENS_TO_SPARE)
-        decoded = self._decoder.decode(encoded, places, known, most)
+        decoded = yield from self._decoder.decode(encoded, places, known, most)
         tokens = decoded.tokens
         words = [self._word(token) for token in tokens]
         if len(tokens) >= most or find_repeats(words) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class Decoded:
 class Decoder(Protocol):
     """Finds the words in what the encoder made of audio. Greedy: at every place the most probable token."""
 
-    def decode(self, encoded: Encoded, places: int, known: Sequence[int], most: int) -> Decoded:
-        """Decode `encoded`, followed by silence up to `places` in all.
+    def decode(self, encoded: Encoded, places: int, known: Sequence[int], most: int) -> Generator[None, None, Decoded]:
+        """Decode `encoded`, followed by silence up to `places` in all; may stop for a moment at each `yield`.
 
         Args:
             encoded: of the audio.
@@ -57,8 +57,9 @@ class CTranslate2Decoder:
         self._prompt = list(prompt)
         self._silence = silence
 
-    def decode(self, encoded: Encoded, places: int, known: Sequence[int], most: int) -> Decoded:
-        """As `Decoder` says; `known` is not used."""
+    def decode(self, encoded: Encoded, places: int, known: Sequence[int], most: int) -> Generator[None, None, Decoded]:
+        """As `Decoder` says, without a stop; `known` is not used."""
+        yield from ()
         del known
         features = followed_by_silence(encoded, self._silence, places)
         (result,) = self._model.generate(

@@ -153,6 +153,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     LLM's KV cache comes on top: it grows with the sessions."""
     files: Annotated[tuple[ModelFile, ...], msgspec.Meta(min_length=1)]
     build: BuildStep | None = None
+    quantisation: Text | None = None
+    """What its weights are rounded to where they run, and what they were rounded to before; None where nobody said."""
     voice_of: Name | None = None
     """For a voice, the model that speaks with it; it shows up among that model's voices."""
 
@@ -160,6 +162,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def bytes(self) -> int:
         """Size of all files."""
         return sum(file.bytes for file in self.files)
+
+    @property
+    def weights(self) -> ModelFile:
+        """The file that a model is known by: what is built from, else the largest."""
+        return max(self.files, key=lambda file: file.bytes) if self.build is None else self.file(self.build.input)
 
     def file(self, name: str) -> ModelFile:
         """The file called `name`.

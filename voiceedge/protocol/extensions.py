@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from voiceedge.protocol.server_events import ServerEvent
 
@@ -14,6 +14,15 @@ class TracedSegment(Struct, frozen=True):
 
     segment: str
     ms: float
+
+
+class TurnWords(Struct, frozen=True):
+    """What was said in a turn; only where the operator wants it kept."""
+
+    heard: str | None
+    """The user's words; None where no speech was, or none of it was understood."""
+    said: str | None
+    """The answer, as far as it was made; None when it held no words."""
 
 
 class TurnTraced(ServerEvent, frozen=True, tag="voiceedge.turn"):
@@ -33,3 +42,7 @@ class TurnTraced(ServerEvent, frozen=True, tag="voiceedge.turn"):
     """Adds up to `total_ms`."""
     facts: dict[str, int | float | str]
     """Counts that explain the times: prefill_tokens, cached_tokens, completion_tokens, audio_ms."""
+    zero_at: float = 0.0
+    """Seconds since 1970 at the last voiced sample, by the node's clock."""
+    words: TurnWords | UnsetType = UNSET
+    """For the trace file and the spans of a node whose operator has set `trace_words`; for nobody else."""

@@ -78,6 +78,8 @@ class TurnDetection:
     idle_timeout_ms: int | None
     create_response: bool
     interrupt_response: bool
+    backchannels: bool
+    """Whether "uh-huh" and its like, over an answer, make no turn."""
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
@@ -184,6 +186,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             idle_timeout_ms=vad.idle_timeout_ms,
             create_response=asked.create_response,
             interrupt_response=asked.interrupt_response,
+            backchannels=asked.voiceedge_backchannels is True,
         )
 
     @property

@@ -74,6 +74,8 @@ class ServerVad(Struct, frozen=True, kw_only=True, tag_field="type", tag="server
     interrupt_response: bool = True
     """Always echoed, as is `create_response`: agents-js reads a missing one as false and cancels the next
     answer."""
+    voiceedge_backchannels: bool | UnsetType = UNSET
+    """VoiceEdge's own, echoed only to clients that state it: "uh-huh" over an answer does not stop it."""
 
 
 class SemanticVad(Struct, frozen=True, kw_only=True, tag_field="type", tag="semantic_vad"):
@@ -82,6 +84,7 @@ class SemanticVad(Struct, frozen=True, kw_only=True, tag_field="type", tag="sema
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: bool = True
     interrupt_response: bool = True
+    voiceedge_backchannels: bool | UnsetType = UNSET
 
 
 class TranscriptionRequest(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from voiceedge import __version__
+from voiceedge.server.admin import Admin, Endpoint
 from voiceedge.server.admission import Admission
-from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.auth import Door
 from voiceedge.server.mint import Mint
 from voiceedge.server.refusals import refusal
 from voiceedge.server.socket import Sockets
@@ -44,9 +46,35 @@ class PageFiles(StaticFiles):
         return response
 
 
-def build_app(node: Node, sockets: Sockets, admission: Admission, client_secrets: ClientSecrets) -> Starlette:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a node shows of itself beside the conversations."""
+
+    admin: Admin
+    """Who may see all but `about`."""
+    trace: Endpoint
+    """`/trace/events`: the live view's data (`Feed.endpoint`)."""
+    metrics: Endpoint | None = None
+    """`/metrics`."""
+    about: Endpoint | None = None
+    """`/v1/node`: what the node is, for everybody who may connect."""
+
+    def routes(self) -> list[Route]:
+        """Where it is found."""
+        routes = [
+            Route("/trace", self.admin.guard(_page("trace.html"))),
+            Route("/trace/events", self.admin.guard(self.trace)),
+        ]
+        if self.metrics is not None:
+            routes.append(Route("/metrics", self.admin.guard(self.metrics)))
+        if self.about is not None:
+            routes.append(Route("/v1/node", self.about))
+        return routes
+
+
+def build_app(node: Node, sockets: Sockets, admission: Admission, door: Door, shown: Shown | None = None) -> Starlette:
     """Wire the routes of a node whose engines are loaded and warm."""
-    mint = Mint(node, client_secrets)
+    mint = Mint(node, door)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -68,12 +96,9 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, client_secrets
     async def no_upgrade(_: Request) -> Response:
         return refusal(426, "upgrade_required", NO_UPGRADE, {"Upgrade": "websocket", "Connection": "Upgrade"})
 
-    async def page(_: Request) -> Response:
-        return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
-
     return Starlette(
         routes=[
-            Route("/", page),
+            Route("/", _page("index.html")),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/v1/models", models),
@@ -84,6 +109,14 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, client_secrets
             Route("/v1/realtime", calls, methods=["POST"]),  # the beta's way to WebRTC
             Route("/v1/realtime", no_upgrade),
             WebSocketRoute("/v1/realtime", sockets.serve),
+            *(shown.routes() if shown is not None else ()),
             Mount("/web", PageFiles(directory=WEB)),
         ]
     )
+
+
+def _page(name: str) -> Endpoint:
+    async def page(_: Request) -> Response:
+        return FileResponse(WEB / name, headers=PAGE_HEADERS)
+
+    return page

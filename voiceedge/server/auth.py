@@ -1,46 +1,128 @@
-"""Who connects, as far as the handshake tells: the one place that decides about keys.
+"""Who connects: the one place that decides, before a handshake is upgraded or a request is answered.
 
-Client secrets (`ek_…`) are checked. Every other key, and none at all, is taken as it is: who reaches the port may talk.
+A node may know static keys (`ve_…`), tokens of an issuer (three parts with dots) and the client secrets (`ek_…`) that
+it signs itself. Without keys and tokens it is open: whoever reaches the port may talk, and brings any key or
+none, since clients insist on sending one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from urllib.parse import urlsplit
 
+from voiceedge.errors import Forbidden, Unauthorised
+from voiceedge.server import api_keys
+from voiceedge.server.api_keys import ApiKeys
 from voiceedge.server.client_secrets import PREFIX, ClientSecrets
+from voiceedge.server.grant import ANYBODY, Grant
+from voiceedge.server.revoked import Revoked
+from voiceedge.server.tokens import Tokens
 
 BEARER = "bearer "
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
 """How a browser, whose WebSockets have no headers, brings its key."""
+REVOKED = "The key or token is not good any more."
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who connects."""
-
-    session: dict[str, Any]
-    """What their sessions begin with, as in a session.update: a client secret's settings, {} for other keys."""
-    is_ephemeral: bool
-    """Came with a client secret, which opens sessions and nothing else."""
-
-
-def identify(headers: Mapping[str, str], subprotocols: Sequence[str], client_secrets: ClientSecrets) -> Identity:
-    """Decide who a request or a handshake comes from.
+class Door:
+    """Knows who may come in.
 
     Args:
-        headers: by lower-case name.
-        subprotocols: what a handshake offers; () for a request.
-        client_secrets: knows a good one.
-
-    Raises:
-        Unauthorised: a client secret that is not good.
+        client_secrets: Knows a good one.
+        api_keys: Static keys; None for none.
+        tokens: Tokens of an issuer; None for none.
+        revoked: What is not good any more before its time; None for nothing.
+        origins: Where pages may come from (`https://shop.example`) whose scripts connect. Empty: anywhere, when a key
+            is asked for, which no browser sends by itself; else from this node and this machine only.
     """
-    key = key_of(headers, subprotocols)
-    if key is None or not key.startswith(PREFIX):
-        return Identity(session={}, is_ephemeral=False)
-    return Identity(session=client_secrets.settings(key), is_ephemeral=True)
+
+    def __init__(
+        self,
+        client_secrets: ClientSecrets,
+        *,
+        api_keys: ApiKeys | None = None,
+        tokens: Tokens | None = None,
+        revoked: Revoked | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
+        self.client_secrets = client_secrets
+        """Also those that it makes."""
+        self._api_keys = api_keys
+        self._tokens = tokens
+        self._revoked = revoked
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may come in."""
+        return self._api_keys is None and self._tokens is None
+
+    async def grant(self, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> Grant:
+        """Say what the sender of a request or a handshake may do.
+
+        Args:
+            headers: by lower-case name.
+            subprotocols: what a handshake offers; () for a request.
+
+        Raises:
+            Unauthorised: no key, or one that is not good.
+            Forbidden: the page that connects is none of those that may.
+            KeysUnavailable: whether a token is good cannot be told now.
+        """
+        self._check_origin(headers)
+        granted = await self._known(key_of(headers, subprotocols))
+        if not self.is_good(granted):
+            raise Unauthorised(REVOKED, code="token_revoked")
+        return granted
+
+    def is_good(self, grant: Grant) -> bool:
+        """Whether what was granted once still is: static keys may be taken away, and tokens revoked."""
+        if self._revoked is not None:
+            self._revoked.refresh()
+            if self._revoked.names(grant):
+                return False
+        if grant.token_id is None or not grant.token_id.startswith(api_keys.ORIGIN):
+            return True
+        if self._api_keys is None:
+            return False
+        self._api_keys.refresh()
+        return self._api_keys.knows(grant.token_id)
+
+    async def _known(self, key: str | None) -> Grant:
+        if key is not None and key.startswith(PREFIX):
+            return self.client_secrets.grant(key)
+        if self.is_open:
+            return ANYBODY
+        if key is None:
+            raise Unauthorised("A key is needed: send it as Authorization: Bearer.", code="missing_api_key")
+        if self._api_keys is not None and key.startswith(api_keys.PREFIX):
+            self._api_keys.refresh()
+            return self._api_keys.grant(key)
+        if self._tokens is not None:
+            return await self._tokens.grant(key)
+        raise Unauthorised("The key is not good.")
+
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
+        """A page of any site can make its visitor's browser connect to a node that the visitor reaches."""
+        origin = headers.get("origin")
+        if origin is None:  # no browser
+            return
+        if self._origins:
+            allowed = origin.rstrip("/").lower() in self._origins
+        else:
+            allowed = not self.is_open or _is_near(origin, headers.get("host", ""))
+        if not allowed:
+            raise Forbidden(f"Pages of {origin[:200]} may not connect here.", code="origin_not_allowed")
+
+
+def _is_near(origin: str, host: str) -> bool:
+    """Whether a page comes from this node or from this machine."""
+    try:
+        parts = urlsplit(origin)
+        return parts.netloc.lower() == host.lower() or parts.hostname in _LOOPBACK
+    except ValueError:
+        return False
 
 
 def key_of(headers: Mapping[str, str], subprotocols: Sequence[str]) -> str | None:

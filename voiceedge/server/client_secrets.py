@@ -1,4 +1,4 @@
-"""Short-lived keys for clients that cannot keep one: `ek_`, and a signed token that holds the session's settings.
+"""Short-lived keys for clients that cannot keep one: `ek_`, and a signed token that holds what its bearer may do.
 
 The token is a JWS (RFC 7515, HS256) whose payload is deflated, as its header `zip` says. Nothing is remembered: every
 node that has the same secret knows a good one, and a secret opens as many sessions as it likes until it expires.
@@ -12,13 +12,14 @@ import secrets
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jwt
 import msgspec
 from msgspec import Struct
 
-from voiceedge.errors import InvalidRequest, Refused
+from voiceedge.errors import InvalidRequest, Unauthorised
+from voiceedge.server.grant import Grant
 from voiceedge.trace import epoch_s
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,6 @@ _FORM = re.compile(r"ek_[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _RAW_DEFLATE = -15
 
 
-class Unauthorised(Refused):
-    """A client secret that is not good, or not for this. The one error that is 401 and not 400."""
-
-    wire_code = "invalid_api_key"
-
-
 class Claims(Struct, frozen=True):
     """What a token says; all of it has to be there."""
 
@@ -49,8 +44,8 @@ class Claims(Struct, frozen=True):
     """Seconds since 1970."""
     exp: int
     """The second from which on it is not good any more."""
-    session: dict[str, Any]
-    """As in a session.update; {} for none."""
+    grant: Grant
+    """Of whoever asked for it, with the settings of the sessions that it opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +73,14 @@ class ClientSecrets:
         self._clock = clock
         self._jws = jwt.PyJWS(algorithms=[ALGORITHM])
 
-    def make(self, session: dict[str, Any], lifetime_s: int) -> ClientSecret:
-        """Sign settings, which have been checked, for sessions to begin with.
+    def make(self, grant: Grant, lifetime_s: int) -> ClientSecret:
+        """Sign what its bearer may do; the settings in it have been checked.
 
         Raises:
             InvalidRequest: they are too long to travel in a header.
         """
         now = self._clock()
-        claims = Claims(aud="voiceedge.client_secret", iat=now, exp=now + lifetime_s, session=session)
+        claims = Claims(aud="voiceedge.client_secret", iat=now, exp=now + lifetime_s, grant=grant)
         payload = zlib.compress(msgspec.json.encode(claims), level=9, wbits=_RAW_DEFLATE)
         value = PREFIX + self._jws.encode(payload, self._key, ALGORITHM, headers={"zip": "DEF"})
         if len(value) > MAX_VALUE_BYTES:
@@ -97,8 +92,8 @@ class ClientSecrets:
             )
         return ClientSecret(value, claims.exp)
 
-    def settings(self, value: str) -> dict[str, Any]:
-        """Read the settings of a client secret that is good.
+    def grant(self, value: str) -> Grant:
+        """Say what the bearer of a client secret may do.
 
         Raises:
             Unauthorised: it was not made with this key, was changed since, or has expired.
@@ -112,7 +107,7 @@ class ClientSecrets:
             raise _incorrect() from error
         if claims.exp <= self._clock():
             raise Unauthorised("The client secret has expired: ask for a new one.", code="token_expired")
-        return claims.session
+        return msgspec.structs.replace(claims.grant, is_ephemeral=True)
 
 
 def _incorrect() -> Unauthorised:

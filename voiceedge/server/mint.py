@@ -11,18 +11,20 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from voiceedge.errors import CallerError, InvalidRequest
+from voiceedge.errors import CallerError, InvalidRequest, KeysUnavailable, Unauthorised
 from voiceedge.protocol.legacy import encode_legacy, session_from_beta
 from voiceedge.protocol.server_events import SessionCreated
 from voiceedge.protocol.session_config import Kind, SessionConfig
 from voiceedge.protocol.validation import converted
-from voiceedge.server.auth import identify
-from voiceedge.server.client_secrets import ClientSecret, ClientSecrets, Unauthorised
+from voiceedge.server.auth import Door
+from voiceedge.server.client_secrets import ClientSecret
+from voiceedge.server.grant import Grant
 from voiceedge.server.opening import opening_config
-from voiceedge.server.refusals import bad_request, refusal, unauthorised
+from voiceedge.server.refusals import refusal, refuse
 from voiceedge.session.node import Node
 
 MAX_BODY_BYTES = 64 * 1024
@@ -66,9 +68,9 @@ class BodyTooLong(InvalidRequest):
 class Mint:
     """Answers those who want client secrets."""
 
-    def __init__(self, node: Node, client_secrets: ClientSecrets) -> None:
+    def __init__(self, node: Node, door: Door) -> None:
         self._node = node
-        self._client_secrets = client_secrets
+        self._door = door
 
     async def client_secrets(self, request: Request) -> Response:
         """Answer `POST /v1/realtime/client_secrets`."""
@@ -76,45 +78,49 @@ class Mint:
 
     async def beta_session(self, request: Request) -> Response:
         """Answer the beta's `POST /v1/realtime/sessions`."""
-        return await self._answer(request, lambda body: self._make_beta(body, "realtime"))
+        return await self._answer(request, lambda grant, body: self._make_beta(grant, body, "realtime"))
 
     async def beta_transcription_session(self, request: Request) -> Response:
         """Answer the beta's `POST /v1/realtime/transcription_sessions`."""
-        return await self._answer(request, lambda body: self._make_beta(body, "transcription"))
+        return await self._answer(request, lambda grant, body: self._make_beta(grant, body, "transcription"))
 
-    async def _answer(self, request: Request, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Response:
+    async def _answer(self, request: Request, make: Callable[[Grant, dict[str, Any]], dict[str, Any]]) -> Response:
         try:
-            self._require_lasting_key(request)
-            return JSONResponse(make(_decoded(await _body(request))), headers=NO_STORE)
+            grant = await self._lasting_grant(request)
+            return JSONResponse(make(grant, _decoded(await _body(request))), headers=NO_STORE)
         except BodyTooLong as error:
             return refusal(413, error.wire_code, str(error))
-        except Unauthorised as error:
-            return unauthorised(error)
-        except CallerError as error:
-            return bad_request(error)
+        except (CallerError, KeysUnavailable) as error:
+            return refuse(error)
 
-    def _require_lasting_key(self, request: Request) -> None:
+    async def _lasting_grant(self, request: Request) -> Grant:
         """Refuse a client secret: who could trade it for a fresh one would never lose access."""
-        if identify(request.headers, (), self._client_secrets).is_ephemeral:
+        grant = await self._door.grant(request.headers)
+        if grant.is_ephemeral:
             raise Unauthorised("A client secret opens sessions; it makes no further secrets.")
+        return grant
 
-    def _make(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _make(self, grant: Grant, body: dict[str, Any]) -> dict[str, Any]:
         asked = converted(body, SecretRequest, "")
-        secret, config = self._sign(asked.session or {}, asked.expires_after)
+        secret, config = self._sign(grant, asked.session or {}, asked.expires_after)
         return {"value": secret.value, "expires_at": secret.expires_at, "session": config.echo()}
 
-    def _make_beta(self, body: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    def _make_beta(self, grant: Grant, body: dict[str, Any], kind: Kind) -> dict[str, Any]:
         asked = converted(body, BetaRequest, "").client_secret or BetaSecret()
         settings = {key: value for key, value in session_from_beta(body).items() if key != "client_secret"}
-        secret, config = self._sign({**settings, "type": kind}, asked.expires_after)
+        secret, config = self._sign(grant, {**settings, "type": kind}, asked.expires_after)
         event = encode_legacy(SessionCreated(session=config.echo()))
         assert event is not None
         session = _JSON_OBJECT.decode(event)["session"]
         return {**session, "client_secret": {"value": secret.value, "expires_at": secret.expires_at}}
 
-    def _sign(self, settings: dict[str, Any], lifetime: ExpiresAfter | None) -> tuple[ClientSecret, SessionConfig]:
-        config = opening_config(self._node, settings, expires_at=0)  # as OpenAI says it of one that has not begun
-        return self._client_secrets.make(settings, (lifetime or ExpiresAfter()).seconds), config
+    def _sign(
+        self, grant: Grant, settings: dict[str, Any], lifetime: ExpiresAfter | None
+    ) -> tuple[ClientSecret, SessionConfig]:
+        """Hand on what somebody may do, with settings; never more than that."""
+        handed_on = replace(grant, updates=(*grant.updates, settings) if settings else grant.updates)
+        config = opening_config(self._node, handed_on.updates, expires_at=0)  # OpenAI's for one that has not begun
+        return self._door.client_secrets.make(handed_on, (lifetime or ExpiresAfter()).seconds), config
 
 
 async def _body(request: Request) -> bytes:

@@ -1,7 +1,8 @@
-"""What a session begins with: the node's defaults, then the settings of its client secret."""
+"""What a session begins with: the node's defaults, then what its token or client secret says."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from voiceedge.protocol import ids
@@ -10,22 +11,28 @@ from voiceedge.session.node import Node
 
 
 def opening_config(
-    node: Node, settings: dict[str, Any], *, expires_at: int, model: str | None = None, transcribes: bool = False
+    node: Node,
+    updates: Sequence[dict[str, Any]],
+    *,
+    expires_at: int,
+    model: str | None = None,
+    transcribes: bool = False,
 ) -> SessionConfig:
     """Put the settings together that the client's own session.update is then merged into.
 
     Args:
         node: has the defaults.
-        settings: a client secret's, as in a session.update; {} without one.
+        updates: of whoever connects: each as in a session.update, one after the other.
         expires_at: when the session ends, seconds since 1970; 0 for one that has not begun.
-        model: the name in the URL, which wins over the secret's.
+        model: the name in the URL, which wins over theirs.
         transcribes: the URL asks for a transcription session.
 
     Raises:
         CallerError: the settings cannot be honoured, or contradict the URL.
     """
-    transcribes = transcribes or settings.get("type") == "transcription"
-    named = settings.get("model")
+    asked = {name: update[name] for update in updates for name in ("type", "model") if name in update}
+    transcribes = transcribes or asked.get("type") == "transcription"
+    named = asked.get("model")
     config = default_session(
         session_id=ids.session_id(),
         names=node.names,
@@ -34,4 +41,6 @@ def opening_config(
         kind="transcription" if transcribes else "realtime",
         instructions="" if transcribes else node.instructions,
     )
-    return merge(config, settings) if settings else config
+    for update in updates:
+        config = merge(config, update)
+    return config

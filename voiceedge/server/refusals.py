@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse
 
-from voiceedge.errors import CallerError, Overloaded
-from voiceedge.server.client_secrets import Unauthorised
+from voiceedge.errors import CallerError, Forbidden, KeysUnavailable, LimitReached, Overloaded, Unauthorised
 
 
 def refusal(
@@ -17,16 +16,21 @@ def refusal(
     return JSONResponse(body, status, headers)
 
 
-def bad_request(error: CallerError) -> JSONResponse:
-    """Answer a request that cannot be honoured."""
-    return refusal(400, str(error.wire_code), str(error), param=error.param)
+def refuse(error: CallerError | Overloaded | KeysUnavailable) -> JSONResponse:
+    """Answer a handshake or a request that is refused."""
+    status, headers = _status(error)
+    return refusal(status, str(error.wire_code), str(error), headers, param=getattr(error, "param", None))
 
 
-def unauthorised(error: Unauthorised) -> JSONResponse:
-    """Answer a key that is not good; a client that is told 401 tries again with another one, if at all."""
-    return refusal(401, str(error.wire_code), str(error), {"WWW-Authenticate": "Bearer"})
-
-
-def overloaded(error: Overloaded) -> JSONResponse:
-    """Answer when there is no room."""
-    return refusal(503, str(error.wire_code), str(error), {"Retry-After": str(error.retry_after_s)})
+def _status(error: CallerError | Overloaded | KeysUnavailable) -> tuple[int, dict[str, str]]:
+    match error:
+        case Unauthorised():  # a client that is told 401 tries again with another key, if at all
+            return 401, {"WWW-Authenticate": "Bearer"}
+        case Forbidden():
+            return 403, {}
+        case LimitReached():
+            return 429, {"Retry-After": str(error.retry_after_s)}
+        case Overloaded() | KeysUnavailable():
+            return 503, {"Retry-After": str(error.retry_after_s)}
+        case _:
+            return 400, {}

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from voiceedge.errors import ConfigError
 from voiceedge.server.admission import Admission
-from voiceedge.server.handshake import HandshakeProtocol
+from voiceedge.server.reading import ReadingProtocol
 from voiceedge.server.socket import Sockets
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ DRAIN_S = 15.0
 """How long running answers may take to finish after SIGTERM; containers are killed after 30 s by default."""
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """An append may carry 15 MiB of audio, which base64 makes 20 MiB, and its JSON."""
+PING_EVERY_S = 5.0
+"""To know how long the way to a client is, and that it is there. Beside 50 messages of audio a second it is nothing."""
 BACKLOG = 128
 UNREAD_S = 60
 """After so long without a byte taken the system gives a connection up, with what it still holds for it."""
@@ -64,8 +66,9 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                ws=HandshakeProtocol,  # reads no further than the session has taken: the client's socket waits
+                ws=ReadingProtocol,  # reads no further than the session has taken: the client's socket waits
                 ws_max_size=MAX_MESSAGE_BYTES,
+                ws_ping_interval=PING_EVERY_S,
                 ws_per_message_deflate=False,  # 131 us a frame to save 1 % of PCM
                 backlog=BACKLOG,
                 log_config=None,

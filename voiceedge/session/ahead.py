@@ -65,6 +65,10 @@ class Ahead:
         """Stop making: the engines are free behind their step in flight. Idempotent."""
         self._task.cancel()
 
+    async def stopped(self) -> None:
+        """Wait until nothing more is made: until the engines are free, if it was abandoned."""
+        await asyncio.wait([self._task])
+
     async def _make(self) -> None:
         try:
             async with aclosing(self._parts) as parts:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from msgspec import structs
+
 from voiceedge.conversation.history import History, Item, Line
 from voiceedge.engines import Prompt
 from voiceedge.errors import ContextFull, EngineFailed, VoiceEdgeError
@@ -31,6 +33,9 @@ from voiceedge.session.turn import Turn, Utterance
 from voiceedge.trace import TurnTrace
 
 log = logging.getLogger(__name__)
+
+RoundTrip = Callable[[], float | None]
+"""Seconds to the client and back, as last measured; None when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Answering:
         on_audio: Callable[[], None],
         on_end: Callable[[], None],
         wants_trace: bool,
+        network: RoundTrip,
     ) -> None:
         self._node = node
         self._history = history
@@ -71,6 +77,7 @@ class Answering:
         self._on_audio = on_audio
         self._on_end = on_end
         self._wants_trace = wants_trace
+        self._network = network
         self._conversation_id = ids.conversation_id()
         self._open_context: Context | None = None
         self._next: _Request | None = None
@@ -198,20 +205,24 @@ class Answering:
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
         """Cut the running answer off: nothing of it reaches the socket after what this puts into the outbox."""
-        turn = self._take_turn()
+        parts, turn = self._parts, self._take_turn()
         if turn is not None:
             self._outbox.discard(turn.response_id)
             if (call := turn.open_call) is not None:
                 self._outbox.discard(call.id)
-            self._end(turn, self._turns, cancelled(reason))
+            outcome = cancelled(reason)
+            if self._end(turn, outcome):
+                self._spawn(self._report_stopped(turn, self._turns, outcome, parts, self._node.clock()), "report")
             self._playout.stop()
 
     def abandon(self) -> None:
         """The client is gone: stop the running answer without a word."""
         self._take_turn()
 
-    def silence(self) -> None:
-        """The client stops playing because the user speaks: what has not been played was not heard."""
+    def silence(self, *, since: float) -> None:
+        """The client stops playing because the user speaks, `since` then: what has not been played was not heard."""
+        if self._turn is not None:
+            self._turn.trace.facts["barge_in_evidence_ms"] = round((self._node.clock() - since) * 1000, 1)
         if self.is_audible and self._spoken_item_id is not None and self._turn is None:
             self._truncate(self._spoken_item_id, self._playout.heard_ms)
         self._playout.stop()
@@ -264,8 +275,8 @@ class Answering:
             outcome = failed(EngineFailed("The answer could not be made."))
         self._turn = None
         self._stop_making()
-        if outcome is not None:
-            self._end(turn, number, outcome)
+        if outcome is not None and self._end(turn, outcome):
+            self._outbox.put(lambda: self._report(turn, number, outcome))
         self._on_end()
         # forget old turns while nobody waits, rather than when the next answer is due
         if self._turn is None and self._context.forget(2 * self._node.sampling.max_tokens):
@@ -322,10 +333,10 @@ class Answering:
             for event in turn.lifecycle.begin():
                 self._outbox.put(event)
 
-    def _end(self, turn: Turn, number: int, outcome: Outcome) -> None:
-        """Close the response, on the wire and in the history, and report where its time went."""
+    def _end(self, turn: Turn, outcome: Outcome) -> bool:
+        """Close the response, on the wire and in the history; False when nobody has ever heard of it."""
         if not turn.has_begun and outcome.type == "cancelled" and turn.utterance is not None:
-            return  # nobody has heard of it; who asked for a response is told its end
+            return False  # who asked for a response is told its end
         self._begin(turn)
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
@@ -336,8 +347,7 @@ class Answering:
             self._history.update(call)
         wasted, self._wasted = self._wasted, []
         turn.trace.facts["wasted_ms"] = round(sum(trace.work_s for trace in wasted) * 1000)
-        turn.trace.facts["work_ms"] = round(turn.trace.work_s * 1000)
-        self._outbox.put(lambda: self._report(turn, number, outcome))
+        return True
 
     def _final(self, turn: Turn, message: Item, outcome: Outcome) -> Item:
         """The message as it stays: with all that was said, or what was heard when it was cut off."""
@@ -346,7 +356,24 @@ class Answering:
             heard_ms = turn.playout.heard_ms
         return replace(message, heard_ms=heard_ms, is_complete=outcome.type == "completed")
 
+    async def _report_stopped(
+        self, turn: Turn, number: int, outcome: Outcome, parts: Ahead | None, decided: float
+    ) -> None:
+        """Report a turn that was cut off, once it is known how long the engines were still busy with it."""
+        if parts is not None:
+            await parts.stopped()
+        facts = turn.trace.facts
+        if "barge_in_evidence_ms" in facts:
+            facts["barge_in_stop_ms"] = round((self._node.clock() - decided) * 1000, 1)
+            for name, longest_s in self._node.compute.longest_s.copy().items():
+                facts[f"longest_{name.replace(' ', '_')}_ms"] = round(longest_s * 1000, 1)
+        self._outbox.put(lambda: self._report(turn, number, outcome))
+
     def _report(self, turn: Turn, number: int, outcome: Outcome) -> TurnTraced | None:
+        turn.trace.facts["work_ms"] = round(turn.trace.work_s * 1000)
+        if (round_trip_s := self._network()) is not None:
+            turn.trace.facts["round_trip_ms"] = round(round_trip_s * 1000, 2)
         traced = turn.traced(number, outcome)
-        self._node.report(self._context.config.id, traced)
+        reported = structs.replace(traced, words=turn.words()) if self._node.trace_words else traced
+        self._node.report(self._context.config.id, reported)
         return traced if self._wants_trace else None

@@ -22,11 +22,16 @@ from typing import Any, TypeVar
 
 from voiceedge.engines import Batch, Row
 from voiceedge.errors import EngineFailed, Overloaded, VoiceEdgeError
+from voiceedge.session.load import Load
 from voiceedge.trace import TurnTrace, now
 
 T = TypeVar("T")
 Deadline = Callable[[], float]
 """When a listener would notice, in seconds of the clock. Called from any thread, for as long as the step waits."""
+StepSink = Callable[[str, float, float, int], None]
+"""Takes (name, seconds waited, seconds run, rows) of a step, or of a run that several shared: then the wait is the
+longest of theirs, and the rows are how many they were. Called from the thread that ran it, before anybody is given the
+result: it must take microseconds."""
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024
@@ -51,14 +56,21 @@ class _Step:
     name: str
     asked: float
     row: Row | None
+    due: float = -math.inf
+    """What the deadline was when it was last asked for."""
 
     def urgency(self) -> tuple[float, int]:
         """Sorts steps: the earliest deadline first, equals in the order they came."""
         try:
-            return self.deadline(), self.number
+            self.due = self.deadline()
         except Exception:  # the thread has to go on, and the step must not wait for ever
             log.exception("The deadline of %s could not be told.", self.name)
-            return -math.inf, self.number
+            self.due = -math.inf
+        return self.due, self.number
+
+    def overdue_s(self, begun: float) -> float:
+        """Seconds that a listener has waited for it by the moment it began."""
+        return max(begun - max(self.asked, self.due), 0.0)
 
 
 @dataclass(slots=True)
@@ -75,9 +87,12 @@ class _Company:
 class Compute:
     """A few threads that run engine steps, the most urgent first."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, observe: StepSink | None = None) -> None:
+        """`workers` is how many steps run at a time; `observe` is told of each of them."""
+        self._observe = observe
         self.longest_s: dict[str, float] = {}
         """The longest step so far by name, in seconds: what a more urgent step may have to wait for a thread."""
+        self._load = Load(workers)
         self._waiting: list[_Step] = []  # full: `Overloaded`
         self._companies: dict[object, _Company] = {}  # by model
         self._running = 0
@@ -94,6 +109,11 @@ class Compute:
     def waiting(self) -> int:
         """Steps that wait for a thread."""
         return len(self._waiting)
+
+    @property
+    def load(self) -> float:
+        """Steps that run, or keep a listener waiting, a thread, over the last seconds: from 1 on the CPU is short."""
+        return self._load.average(now())
 
     @property
     def is_busy(self) -> bool:
@@ -215,18 +235,30 @@ class Compute:
                 self._running += 1
             begun = now()
             outcomes = _run(running, batch)
+            ran_s, name = now() - begun, steps[0].name
+            kept_waiting_s = sum(step.overdue_s(begun) for step in running)
             with self._wake:
                 self._running -= 1
-                name = steps[0].name
-                self.longest_s[name] = max(self.longest_s.get(name, 0.0), now() - begun)
+                self._load.add(kept_waiting_s + ran_s, begun + ran_s)
+                self.longest_s[name] = max(self.longest_s.get(name, 0.0), ran_s)
                 if (row := steps[0].row) is not None:
                     self._companies[row.model] = _Company(away=len(running), until=now() + GATHER_S)
                     self._wake.notify_all()
+            if running:
+                self._tell(name, begun - min(step.asked for step in running), ran_s, len(running))
             for step, outcome in zip(running, outcomes, strict=True):
                 if isinstance(outcome, _Failure):
                     step.result.set_exception(outcome.error)
                 else:
                     step.result.set_result(outcome)
+
+    def _tell(self, name: str, waited_s: float, ran_s: float, rows: int) -> None:
+        """Let whoever observes know of a run."""
+        try:
+            if self._observe is not None:
+                self._observe(name, waited_s, ran_s, rows)
+        except Exception:  # whoever looks on must not keep the results from those who wait for them
+            log.exception("A run of %s could not be observed.", name)
 
     def _most_urgent(self) -> list[_Step]:
         """The most urgent step that can run now, and behind it the rows that may share its run."""

@@ -1,7 +1,8 @@
 """What the user has said so far, while they are still speaking.
 
 The client sees the words on which successive hypotheses agree; the LLM prefills them; the transcript of the whole
-utterance begins with the last hypothesis. All of it is done in idle time: a busy node goes without.
+utterance begins with the last hypothesis. All of it is done in idle time: a busy node goes without, but for what is
+found out in pauses anyway.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from voiceedge.conversation.agreement import Agreement
 from voiceedge.engines import Segment
 from voiceedge.errors import VoiceEdgeError
 from voiceedge.session.hear import Hearing
+from voiceedge.session.load import FOLLOWS_BELOW
 from voiceedge.session.node import Node
 from voiceedge.session.transcribing import Spawn
+from voiceedge.trace import TurnTrace
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,10 @@ class Followed:
 
     start: int
     """First sample of the audio."""
+    since: float
+    """When the last hypothesis was made, or the user began to speak."""
+    trace: TurnTrace
+    """What hypotheses cost."""
     agreement: Agreement = field(default_factory=Agreement)
     segments: Sequence[Segment] = ()
     """The last hypothesis."""
@@ -61,7 +68,8 @@ class Following:
         if self._node.draft_after_ms is None:
             return  # nothing is done before it is asked for
         self._is_paused = False
-        self._followed = Followed(start)
+        begun = self._node.clock()
+        self._followed = Followed(start, begun, TurnTrace(0, begun, self._node.clock))
         self._task = self._spawn(self._follow(self._followed), "follow")
 
     def end(self) -> Followed | None:
@@ -71,46 +79,54 @@ class Following:
         followed, self._task, self._followed = self._followed, None, None
         return followed
 
-    def pause(self) -> None:
-        """The user is silent: the words so far are being found out already."""
+    def pause(self) -> Followed | None:
+        """The user is silent, and the words so far will be found out by others: say what is known of them."""
         self._is_paused = True
+        return self._followed
 
     def go_on(self) -> None:
         """The user speaks again."""
         self._is_paused = False
 
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The last hypothesis about what is being said."""
-        return self._followed.segments if self._followed is not None else ()
+    def learn(self, followed: Followed | None, segments: Sequence[Segment]) -> None:
+        """Take what a pause has told as a hypothesis; nothing, if that utterance is over."""
+        if followed is not None and followed is self._followed and any(segment.text for segment in segments):
+            self._take(followed, segments)
 
     async def _follow(self, followed: Followed) -> None:
         interval_s = INTERVAL_S
         while True:
             await asyncio.sleep(interval_s)
-            end = self._hearing.ring.end
-            if (
-                self._is_paused
-                or self._node.compute.is_busy
-                or end - followed.start > LONGEST_S * self._hearing.ring.rate_hz
-            ):
+            end, begun = self._hearing.ring.end, self._node.clock()
+            is_known = begun - followed.since < interval_s / 2  # a pause has told the words
+            is_too_long = end - followed.start > LONGEST_S * self._hearing.ring.rate_hz
+            if self._is_paused or is_known or is_too_long or self._is_busy:
                 continue
-            begun = self._node.clock()
             try:
-                followed.segments = await self._hypothesis(followed, end)
+                segments = await self._hypothesis(followed, end)
             except VoiceEdgeError as error:
                 log.debug("no hypothesis: %s", error)  # the client is told when the utterance itself fails
                 return
             interval_s = max(INTERVAL_S, (self._node.clock() - begun) / SHARE)
-            delta = followed.agreement.push(" ".join(segment.text for segment in followed.segments))
-            if delta:
-                self._on_words(delta, followed.agreement.said)
+            if followed.since < begun:  # else a pause has told more, meanwhile
+                self._take(followed, segments)
+
+    @property
+    def _is_busy(self) -> bool:
+        compute = self._node.compute
+        return compute.is_busy or compute.load >= FOLLOWS_BELOW
+
+    def _take(self, followed: Followed, segments: Sequence[Segment]) -> None:
+        followed.segments, followed.since = segments, self._node.clock()
+        delta = followed.agreement.push(" ".join(segment.text for segment in segments if segment.text))
+        if delta:
+            self._on_words(delta, followed.agreement.said)
 
     async def _hypothesis(self, followed: Followed, end: int) -> list[Segment]:
         audio, stt = self._hearing.ring.read(followed.start, end), self._node.engines.stt
         due = self._node.clock() + LATER_S
         steps = self._node.compute.stream(
-            lambda: stt.transcribe(audio, followed.segments), deadline=lambda: due, name="stt"
+            lambda: stt.steps(audio, followed.segments), deadline=lambda: due, trace=followed.trace, name="stt"
         )
         async with aclosing(steps) as heard:
-            return [segment async for segment in heard if segment.text]
+            return [segment async for segment in heard if segment is not None and segment.text]

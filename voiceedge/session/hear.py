@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from math import ceil
@@ -20,14 +21,17 @@ from voiceedge.audio.codec import Codec, codec
 from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import Resampler
 from voiceedge.audio.ring import Ring
+from voiceedge.audio.room import Room
 from voiceedge.conversation.endpoint import GAP_FRAMES, Decision, Endpoint, EndpointSettings
 from voiceedge.engines import LISTENING_RATE_HZ, Vad
-from voiceedge.errors import EngineFailed, NodeError, VoiceEdgeError
+from voiceedge.errors import EngineFailed, InvalidRequest, NodeError, VoiceEdgeError
 from voiceedge.session.compute import Compute
 from voiceedge.trace import Clock, MediaClock, now
 
 log = logging.getLogger(__name__)
 
+MIN_COMMIT_MS = 100
+"""Least audio of a manual commit (OpenAI's rule)."""
 KEPT_S = 300
 """Audio kept for transcription: the longest turn. 19 MB a session when full, and only then."""
 PIECE_S = 1
@@ -36,6 +40,12 @@ AT_ONCE_FRAMES = 4
 """So many frames are looked at in the event loop, more by the scheduler. A frame takes 0.06 ms (Silero, on one core of
 a Zen 5; 0.35 ms where the caches are cold) and a hand-off to a thread and back 0.03 ms (0.3 ms); above all a frame that
 waits for a thread waits for a step of an engine to end, 100 ms and more, and so does whoever wants to interrupt."""
+SURE_BELOW = 0.1
+"""Probability of speech below which a frame is the room."""
+REMINDED_FRAMES = 3
+"""So many of the frames that it has not seen the model sees before it is asked again."""
+LONGEST_UNSEEN_S = 1.0
+"""So often the model looks in any case, at what is no louder than the room as well."""
 
 
 class Hearing:
@@ -49,6 +59,9 @@ class Hearing:
         self._frame_begin = 0  # of the first frame that was not looked at
         self._unvoiced = GAP_FRAMES  # frames since the last one that may be speech
         self._is_deaf = False
+        self._room = Room()
+        self._unseen: deque[PCM] = deque(maxlen=REMINDED_FRAMES)  # by the model, since it last looked
+        self._seen_until = 0
         self._endpoint: Endpoint | None = None
         self._ring = Ring(LISTENING_RATE_HZ, KEPT_S)
         self.media = MediaClock(LISTENING_RATE_HZ, clock)
@@ -79,6 +92,8 @@ class Hearing:
             self._endpoint.skip_to(self.ring.end)
             self._frame_begin = self.ring.end
             self._unvoiced = GAP_FRAMES
+            self._unseen.clear()
+            self._seen_until = self.ring.end
         else:
             self._endpoint.settings = settings
 
@@ -86,6 +101,12 @@ class Hearing:
     def endpoint(self) -> Endpoint | None:
         """The turn detection, if the client wants one."""
         return self._endpoint
+
+    @property
+    def voice_began(self) -> float:
+        """When the turn that is being heard was first voiced, in seconds of the clock."""
+        assert self._endpoint is not None
+        return self.media.moment(self._endpoint.first_voiced)
 
     @property
     def ring(self) -> Ring:
@@ -112,11 +133,14 @@ class Hearing:
                 await asyncio.sleep(0)
             self._keep(data[begin : begin + step])
             frames = self._whole_frames()
-            if self._endpoint is None or not frames:
+            if self._endpoint is None or not len(frames):
                 continue
             try:
-                probabilities = await self._look(frames)
-                self._is_deaf = False
+                if self._is_room(frames):
+                    probabilities = [0.0] * len(frames)
+                else:
+                    probabilities = await self._look(frames)
+                    self._is_deaf = False
             except NodeError as error:
                 probabilities, failure = [0.0] * len(frames), error  # the endpoint's time has to go on
                 self._is_deaf = True
@@ -153,11 +177,26 @@ class Hearing:
         them it begins: if only the last ones are voiced, those that come then are looked at one by one.
         """
         endpoint = self._endpoint
-        if endpoint is not None and (endpoint.is_hearing or self._unvoiced < GAP_FRAMES):
+        if endpoint is not None and not self._is_quiet:
             return 1
         settings = EndpointSettings() if endpoint is None else endpoint.settings
         evidence = min(settings.evidence_ms, settings.evidence_speaking_ms) * LISTENING_RATE_HZ // 1000
         return min(max(1, ceil(evidence / self._vad.frame_samples)), AT_ONCE_FRAMES)
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nobody speaks, and nothing of late may have been speech."""
+        endpoint = self._endpoint
+        return endpoint is not None and not endpoint.is_hearing and self._unvoiced >= GAP_FRAMES
+
+    def _is_room(self, frames: PCM) -> bool:
+        """Whether `frames` are no louder than the room, while nobody speaks; then the model need not see them."""
+        if not (self._is_quiet and len(frames) <= AT_ONCE_FRAMES and self._room.holds(frames)):
+            return False
+        if self._frame_begin - self._seen_until > LONGEST_UNSEEN_S * LISTENING_RATE_HZ:
+            return False
+        self._unseen.extend(frames)
+        return True
 
     def _take_aside(self) -> bytes:
         """Take what was put aside."""
@@ -169,21 +208,22 @@ class Hearing:
         if data:
             self._ring.push(self._resampler.push(self._decoder.decode(data)))
 
-    def _whole_frames(self) -> list[PCM]:
-        """The frames that have become complete; the rest waits for more audio."""
+    def _whole_frames(self) -> PCM:
+        """The frames that have become complete, shape [frames, samples]; the rest waits for more audio."""
         size = self._vad.frame_samples
         count = (self._ring.end - self._frame_begin) // size
         begin, self._frame_begin = self._frame_begin, self._frame_begin + count * size
-        return list(self._ring.read(begin, self._frame_begin).reshape(count, size))
+        return self._ring.read(begin, self._frame_begin).reshape(count, size)
 
-    async def _look(self, frames: list[PCM]) -> list[float]:
+    async def _look(self, frames: PCM) -> list[float]:
         """The probability of speech in each frame.
 
         Raises:
             NodeError: voice activity failed, or too much waits for the scheduler.
         """
         if len(frames) > AT_ONCE_FRAMES:
-            return await self._compute.run(partial(self._probabilities, frames), deadline=self._clock())
+            look = partial(self._probabilities, frames)
+            return await self._compute.run(look, deadline=self._clock(), name="vad")
         try:
             return self._probabilities(frames)
         except VoiceEdgeError:
@@ -192,8 +232,30 @@ class Hearing:
             log.log(logging.DEBUG if self._is_deaf else logging.WARNING, "Voice activity failed.", exc_info=True)
             raise EngineFailed(f"An engine failed: {error}") from error
 
-    def _probabilities(self, frames: list[PCM]) -> list[float]:
-        return [self._stream.probability(frame) for frame in frames]
+    def _probabilities(self, frames: PCM) -> list[float]:
+        # what it has not seen of late it sees now: its memory, which judges these, must not be a second old
+        for frame in self._unseen:
+            self._stream.probability(frame)
+        self._unseen.clear()
+        self._seen_until = self._frame_begin
+        probabilities = [self._stream.probability(frame) for frame in frames]
+        if max(probabilities) < SURE_BELOW:
+            self._room.learn(frames)
+        return probabilities
+
+
+def require_enough(samples: int) -> None:
+    """Let a client commit so many 16 kHz samples by hand.
+
+    Raises:
+        InvalidRequest: less than `MIN_COMMIT_MS`.
+    """
+    if milliseconds(samples) < MIN_COMMIT_MS:
+        raise InvalidRequest(
+            f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of audio, "
+            f"but buffer only has {milliseconds(samples)}ms of audio.",
+            code="input_audio_buffer_commit_empty",
+        )
 
 
 def milliseconds(samples: int) -> int:

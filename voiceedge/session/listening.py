@@ -22,6 +22,7 @@ from voiceedge.conversation.endpoint import (
 )
 from voiceedge.errors import VoiceEdgeError
 from voiceedge.session.hear import Hearing
+from voiceedge.session.load import THRIFTY_FROM
 from voiceedge.session.node import Node
 from voiceedge.session.transcribing import Spawn
 
@@ -54,6 +55,7 @@ class Listening:
         self._on_resumed = on_resumed
         self._on_ended = on_ended
         self._guard: asyncio.TimerHandle | None = None
+        self._judging: asyncio.Task[None] | None = None
 
     async def hear(self, data: bytes, *, agent_audible: bool) -> None:
         """Take wire audio; the callbacks are called where it decides something.
@@ -62,6 +64,8 @@ class Listening:
             NodeError: voice activity failed; see `Hearing.listen`.
         """
         self.stop_watching()  # a long message takes a while: its audio has come, so the client is not silent
+        if self._hearing.endpoint is not None:
+            self._hearing.endpoint.is_thrifty = self._node.compute.load >= THRIFTY_FROM
         try:
             async for decision in self._hearing.listen(data, agent_audible=agent_audible):
                 self._decided(decision)
@@ -84,6 +88,11 @@ class Listening:
         for decision in endpoint.read(pause, words, whole) if endpoint is not None else ():
             self._decided(decision)
 
+    def wants_language(self, pause: int, words: str) -> bool:
+        """Whether how likely a sentence ends there could change anything."""
+        endpoint = self._hearing.endpoint
+        return endpoint is not None and endpoint.wants_language(pause, words)
+
     def stop_watching(self) -> None:
         """Do not end the turn because nothing more comes."""
         if self._guard is not None:
@@ -91,6 +100,8 @@ class Listening:
             self._guard = None
 
     def _decided(self, decision: Decision) -> None:
+        if isinstance(decision, Resumed | Acknowledged | Ended):
+            self._stop_judging()
         match decision:
             case Started():
                 self._on_started(decision)
@@ -100,7 +111,7 @@ class Listening:
                 endpoint = self._hearing.endpoint
                 assert endpoint is not None
                 audio = self._hearing.ring.read(decision.start, decision.end)
-                self._spawn(self._judge(endpoint, decision, audio), "end of turn")
+                self._judging = self._spawn(self._judge(endpoint, decision, audio), "end of turn")
             case Resumed() | Acknowledged():
                 self._on_resumed()
             case Ended():
@@ -110,7 +121,9 @@ class Listening:
         """Ask the end-of-turn model about a pause; without its answer the turn ends by silence alone."""
         try:
             probability = await self._node.compute.run(
-                lambda: self._node.engines.end_of_turn.probability(audio), deadline=self._hearing.moment(undecided.end)
+                lambda: self._node.engines.end_of_turn.probability(audio),
+                deadline=self._hearing.moment(undecided.end),
+                name="end of turn",
             )
         except VoiceEdgeError as error:
             log.warning("The end-of-turn model failed; silence alone decides. %s", error)
@@ -118,6 +131,12 @@ class Listening:
         if endpoint is self._hearing.endpoint:  # else the client has changed how turns are detected
             for decision in endpoint.judge(undecided.pause, probability):
                 self._decided(decision)
+
+    def _stop_judging(self) -> None:
+        """The pause is over: what still waits for a thread is not asked any more."""
+        task, self._judging = self._judging, None
+        if task is not None and task is not asyncio.current_task():  # it may have ended the turn itself
+            task.cancel()
 
     def _watch_for_silence(self) -> None:
         self.stop_watching()

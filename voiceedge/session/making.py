@@ -76,6 +76,7 @@ async def make(
     )
     clauses, joints = Clauses(whole_sentences=node.plain), Joints(node.engines.tts.sample_rate_hz)
     async with node.turn(), seat.free, aclosing(steps) as run:
+        trace.mark("llm_started")
         async for step in run:
             if isinstance(step, Prefilled):
                 _count(trace, step)
@@ -91,6 +92,8 @@ async def make(
                     async for audio in parts:
                         yield Sound(joints.push(audio))
                 joints.next_clause(goes_on=clause.goes_on)
+            if isinstance(step, Finished):
+                trace.mark("llm_done")
             if isinstance(step, CallOpened | Finished) and (rest := joints.flush()).size:
                 yield Sound(rest)
             if not isinstance(step, Piece):

@@ -11,7 +11,7 @@ from voiceedge.config import Config
 from voiceedge.engines import Engines, Sampling
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.session_config import LocalNames
-from voiceedge.session.compute import Compute
+from voiceedge.session.compute import Compute, StepSink
 from voiceedge.trace import Clock, now
 
 TurnSink = Callable[[str, TurnTraced], None]
@@ -38,6 +38,8 @@ class Node:
     """Silence after which an answer is drafted; None: no drafts."""
     plain: bool = False
     """The pipeline as it is commonly built, to compare with."""
+    trace_words: bool = False
+    """Whether what was said is reported with a turn."""
     turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Lets one session after another through, where the node is plain."""
     spare_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SPARE_SLOTS))
@@ -49,11 +51,13 @@ class Node:
         return self.turnstile if self.plain else nullcontext()
 
 
-def make_node(config: Config, engines: Engines, workers: int, report: TurnSink) -> Node:
-    """Put a node together; `workers` is how many engine steps run at a time."""
+def make_node(
+    config: Config, engines: Engines, workers: int, report: TurnSink, observe: StepSink | None = None
+) -> Node:
+    """Put a node together; `workers` is how many engine steps run at a time, `observe` is told of each of them."""
     return Node(
         engines=engines,
-        compute=Compute(workers),
+        compute=Compute(workers, observe),
         names=LocalNames(
             model=engines.names["llm"],
             transcription=engines.names["stt"],
@@ -70,4 +74,5 @@ def make_node(config: Config, engines: Engines, workers: int, report: TurnSink) 
         report=report,
         draft_after_ms=None if config.plain else config.draft_after_ms or None,
         plain=config.plain,
+        trace_words=config.trace_words,
     )

@@ -23,4 +23,5 @@ def endpoint_settings(detection: TurnDetection | None, node: Node) -> EndpointSe
         silence_ms=PLAIN_SILENCE_MS if node.plain and stated_ms is None else stated_ms,
         patience=PATIENCE.get(detection.max_wait_ms or 0, 1.0),
         draft_after_ms=node.draft_after_ms,
+        backchannels=detection.backchannels,
     )

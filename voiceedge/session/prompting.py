@@ -8,6 +8,7 @@ from dataclasses import replace
 from voiceedge.conversation.history import History, Line
 from voiceedge.engines import Call, Message, Prompt, Sampling, Tool
 from voiceedge.engines import ToolChoice as Choice
+from voiceedge.errors import InvalidTool
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.session_object import FunctionTool, NamedTool, ToolChoice
 from voiceedge.session.node import Node
@@ -36,6 +37,22 @@ def prompt_of(
 def tools_of(tools: Sequence[FunctionTool]) -> tuple[Tool, ...]:
     """The client's functions as the LLM knows them."""
     return tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools)
+
+
+async def check_tools(node: Node, tools: tuple[FunctionTool, ...], known: tuple[FunctionTool, ...], param: str) -> None:
+    """Let the LLM look at tools before anything depends on them; at `known` ones it has looked.
+
+    Raises:
+        InvalidTool: answers cannot be held to one of the schemas.
+    """
+    if not tools or tools == known:
+        return
+    offered = tools_of(tools)
+    llm = node.engines.llm
+    try:
+        await node.compute.run(lambda: llm.check_tools(offered), deadline=node.clock())
+    except InvalidTool as error:
+        raise InvalidTool(str(error), param=f"{param}.{error.param or 'tools'}") from error
 
 
 def sampling_of(node: Node, config: ResponseConfig) -> Sampling:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from voiceedge.conversation.endpoint import Ended, Paused, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import History
 from voiceedge.conversation.state import Conversation, IllegalEvent, State
-from voiceedge.errors import InvalidRequest, InvalidTool, Refused, VoiceEdgeError
+from voiceedge.engines import LISTENING_RATE_HZ
+from voiceedge.errors import Refused, VoiceEdgeError
 from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (
@@ -37,27 +38,24 @@ from voiceedge.protocol.client_events import (
 )
 from voiceedge.protocol.response_config import ResponseConfig, response_config
 from voiceedge.protocol.session_config import SessionConfig, merge
-from voiceedge.protocol.session_object import FunctionTool
-from voiceedge.session.answering import Answering
+from voiceedge.session.answering import Answering, RoundTrip
 from voiceedge.session.asides import Asides
 from voiceedge.session.drafting import Drafting
 from voiceedge.session.editing import Editing
 from voiceedge.session.following import Following
-from voiceedge.session.hear import Hearing, milliseconds
+from voiceedge.session.hear import Hearing, milliseconds, require_enough
 from voiceedge.session.idle import Idle
 from voiceedge.session.listening import Listening
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
 from voiceedge.session.patience import endpoint_settings
-from voiceedge.session.prompting import tools_of
+from voiceedge.session.prompting import check_tools
 from voiceedge.session.question import Question
 from voiceedge.session.transcribing import Transcribing
-from voiceedge.trace import TurnTrace
+from voiceedge.trace import TurnTrace, epoch_s
 
 log = logging.getLogger(__name__)
 
-MIN_COMMIT_MS = 100
-"""Least audio of a manual commit (OpenAI's rule)."""
 SILENCE = "The user has been silent for a while. Find out in one short sentence whether they are still there."
 """Instructions for the answer to `idle_timeout_ms`; to a model that reads, silence is nothing at all."""
 
@@ -65,8 +63,17 @@ SILENCE = "The user has been silent for a while. Find out in one short sentence 
 class Session:
     """What one client talks to."""
 
-    def __init__(self, node: Node, config: SessionConfig, outbox: Outbox, *, wants_trace: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config: SessionConfig,
+        outbox: Outbox,
+        *,
+        wants_trace: bool,
+        network: RoundTrip = lambda: None,
+    ) -> None:
         self.config = config
+        self.opened_at = epoch_s()
         self._node = node
         self._outbox = outbox
         self._conversation = Conversation()
@@ -90,17 +97,35 @@ class Session:
             self._history,
             outbox,
             self._spawn,
-            on_audio=self._audio_started,
+            on_audio=lambda: self._happened(Event.AUDIO_STARTED),
             on_end=self._turn_ended,
             wants_trace=wants_trace,
+            network=network,
         )
-        self._drafting = Drafting(node, self._transcribing, self._answering, self._spawn, on_words=self._listening.read)
         self._following = Following(node, self._hearing, self._spawn, on_words=self._words_are_certain)
+        self._drafting = Drafting(
+            node,
+            self._transcribing,
+            self._answering,
+            self._following,
+            self._spawn,
+            on_words=self._listening.read,
+            wants_language=self._listening.wants_language,
+        )
         self._asides = Asides(node, outbox, self._spawn)
         self._editing = Editing(self._history, outbox, self._transcribing, self._answering, node.clock)
         self._idle = Idle(lambda: self._hearing.ring.end, self._stayed_silent)
         self._speech_id = ids.item_id()
         self._buffer_begin = 0  # first sample that the next manual commit takes
+
+    @property
+    def state(self) -> Literal["idle", "hearing", "thinking", "speaking"]:
+        """What goes on, for whoever looks at the node: an answer is spoken until it has been played."""
+        if self._conversation.user_is_speaking:
+            return "hearing"
+        if self._answering.is_audible:
+            return "speaking"
+        return "thinking" if self._conversation.is_answering else "idle"
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve the client until its messages end; leaves no task behind.
@@ -129,6 +154,7 @@ class Session:
 
     def _hang_up(self) -> None:
         self._listening.stop_watching()
+        self._following.end()
         self._idle.close()
         self._answering.abandon()
         for child in self._children:
@@ -184,7 +210,7 @@ class Session:
     async def _update(self, event: SessionUpdate) -> None:
         before = self.config
         after = merge(before, event.session, voice_fixed=self._answering.has_spoken)
-        await self._check_tools(after.tools, before.tools, "session")
+        await check_tools(self._node, after.tools, before.tools, "session")
         self.config = after
         if after.input_format != before.input_format:
             self._hearing.set_format(after.input_format.type)
@@ -197,21 +223,6 @@ class Session:
                 self._receive_if_legal(Event.SPEECH_DROPPED)
         self._outbox.put(out.SessionUpdated(session=after.echo()))
         self._answering.configure(after)
-
-    async def _check_tools(self, tools: tuple[FunctionTool, ...], known: tuple[FunctionTool, ...], param: str) -> None:
-        """Let the LLM look at tools before anything depends on them.
-
-        Raises:
-            InvalidTool: answers cannot be held to one of the schemas.
-        """
-        if not tools or tools == known:
-            return
-        offered = tools_of(tools)
-        llm, clock = self._node.engines.llm, self._node.clock
-        try:
-            await self._node.compute.run(lambda: llm.check_tools(offered), deadline=clock())
-        except InvalidTool as error:
-            raise InvalidTool(str(error), param=f"{param}.{error.param or 'tools'}") from error
 
     # ── audio in ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -227,7 +238,7 @@ class Session:
         interrupts = detection is not None and detection.interrupt_response
         self._outbox.put(out.SpeechStarted(audio_start_ms=milliseconds(started.start), item_id=self._speech_id))
         if interrupts:
-            self._answering.silence()
+            self._answering.silence(since=self._hearing.voice_began)
         self._happened(Event.SPEECH_STARTED if interrupts else Event.SPOKE_OVER)
         self._following.begin(started.start)
 
@@ -244,8 +255,6 @@ class Session:
         audio = self._hearing.ring.read(paused.start, paused.end)
         config = response_config(self.config, None) if self._answers_by_itself() else None
         utterance = self._transcribing.hear(self._speech_id, audio, trace)
-        utterance.earlier = self._following.segments
-        self._following.pause()
         self._drafting.begin(paused.pause, utterance, config)
 
     def _speech_resumed(self) -> None:
@@ -264,7 +273,9 @@ class Session:
             utterance.earlier = followed.segments if followed is not None else ()
         if followed is not None:
             utterance.shown = followed.agreement
+            utterance.trace.facts["followed_ms"] = round(followed.trace.work_s * 1000)
         utterance.item_id, utterance.audio, utterance.trace.zero = self._speech_id, audio, zero
+        utterance.trace.facts["last_voiced_ms"] = ended.last_voiced * 1000 / LISTENING_RATE_HZ
         utterance.trace.mark("wait_over", self._hearing.moment(ended.wait_over))
         utterance.trace.mark("endpoint")
         self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=False)
@@ -287,12 +298,7 @@ class Session:
 
     def _commit(self) -> None:
         begin, end = max(self._buffer_begin, self._hearing.ring.begin), self._hearing.ring.end
-        if milliseconds(end - begin) < MIN_COMMIT_MS:
-            raise InvalidRequest(
-                f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of audio, "
-                f"but buffer only has {milliseconds(end - begin)}ms of audio.",
-                code="input_audio_buffer_commit_empty",
-            )
+        require_enough(end - begin)
         self._idle.stop()
         was_speaking = self._listening.drop()
         self._buffer_begin = end
@@ -318,7 +324,7 @@ class Session:
         if self.config.kind == "transcription":
             raise Refused("A transcription session makes no responses.", code="invalid_session_type")
         config = response_config(self.config, event.response)
-        await self._check_tools(config.tools, self.config.tools, "response")
+        await check_tools(self._node, config.tools, self.config.tools, "response")
         if not config.in_conversation:
             self._asides.start(config, self.config.instructions, self._question(config))
             return
@@ -365,9 +371,6 @@ class Session:
             self._happened(event)
         except IllegalEvent:
             log.debug("%s changes nothing while %s", event, self._conversation.state)
-
-    def _audio_started(self) -> None:
-        self._happened(Event.AUDIO_STARTED)
 
     def _turn_ended(self) -> None:
         self._happened(Event.TURN_ENDED)

@@ -7,7 +7,7 @@ it is committed. What the client commits by hand becomes an item in any case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from voiceedge.audio.codec import codec
 from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
 from voiceedge.conversation.history import History, Item
-from voiceedge.engines import LISTENING_RATE_HZ
+from voiceedge.engines import LISTENING_RATE_HZ, Segment
 from voiceedge.errors import InvalidRequest, VoiceEdgeError
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.usage import DurationUsage
@@ -120,14 +120,14 @@ class Transcribing:
         trace = utterance.trace
         trace.mark("stt_started")
         segments = self._node.compute.stream(
-            lambda: self._node.engines.stt.transcribe(utterance.audio, utterance.earlier),
+            lambda: _kept(self._node.engines.stt.steps(utterance.audio, utterance.earlier), utterance.heard),
             deadline=utterance.deadline,
             trace=trace,
             name="stt",
         )
         try:
             async with self._node.turn(), aclosing(segments) as heard:
-                texts = [segment.text.strip() async for segment in heard]
+                texts = [segment.text.strip() async for segment in heard if segment is not None]
         except VoiceEdgeError as error:
             utterance.words.set_exception(error)
             return
@@ -154,6 +154,14 @@ class Transcribing:
                 item_id=utterance.item_id, transcript=words, usage=DurationUsage(seconds=round(seconds, 3))
             )
         )
+
+
+def _kept(steps: Iterator[Segment | None], heard: list[Segment]) -> Iterator[Segment | None]:
+    """Pass `steps` on; the segment of one in flight, which nobody waits for any more, is kept as well."""
+    for segment in steps:
+        if segment is not None:
+            heard.append(segment)
+        yield segment
 
 
 def _seen(words: asyncio.Future[str]) -> None:

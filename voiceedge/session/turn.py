@@ -12,7 +12,7 @@ from voiceedge.conversation.agreement import Agreement
 from voiceedge.conversation.history import Item, SpokenClause
 from voiceedge.engines import Finished, Segment
 from voiceedge.protocol import ids
-from voiceedge.protocol.extensions import TracedSegment, TurnTraced
+from voiceedge.protocol.extensions import TracedSegment, TurnTraced, TurnWords
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.usage import Usage
@@ -39,6 +39,8 @@ class Utterance:
     """False while the user may go on."""
     earlier: Sequence[Segment] = ()
     """What is known of the beginning of the audio."""
+    heard: list[Segment] = field(default_factory=list)
+    """What speech-to-text has made of the audio so far; it outlives the interest in the words."""
     shown: Agreement = field(default_factory=Agreement)
     """What the client has seen of the words."""
     listening: asyncio.Task[None] | None = None
@@ -174,7 +176,15 @@ class Turn:
             marks_ms={mark: round((at - trace.zero) * 1000, 3) for mark, at in trace.marks.items()},
             critical_path=tuple(TracedSegment(part.segment, round(part.ms, 3)) for part in path),
             facts=dict(trace.facts),
+            zero_at=round(trace.zero_at(), 6),
         )
+
+    def words(self) -> TurnWords:
+        """What was said, as far as it is known."""
+        words = self.utterance.words if self.utterance is not None else None
+        known = words is not None and words.done() and not words.cancelled() and words.exception() is None
+        heard = words.result() if words is not None and known else None
+        return TurnWords(heard or None, self.message.text if self.message is not None else None)
 
 
 def _rounded(ms: float | None) -> float | None:

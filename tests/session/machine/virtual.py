@@ -64,6 +64,7 @@ class VirtualCompute:
     """
 
     def __init__(self, waits_s: Sequence[float]) -> None:
+        self.longest_s: dict[str, float] = {}
         self._waits = cycle(waits_s)
         self._slept_s = 0.0
         self._steps: set[_Step] = set()
@@ -72,6 +73,11 @@ class VirtualCompute:
     def is_busy(self) -> bool:
         """Whether a step waits."""
         return any(step.is_waiting for step in self._steps)
+
+    @property
+    def load(self) -> float:
+        """Never so much that anything would be left undone."""
+        return 0.0
 
     def sleep(self, seconds: float) -> None:
         """What the fake engines call instead of `time.sleep`."""

@@ -1,0 +1,220 @@
+"""The command line's `serve`: reads the settings, loads the engines, wires the node and runs it until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from voiceedge import __version__, terminal
+from voiceedge.cli_options import ConfigFile, Home, Offline, setting
+from voiceedge.config import Config, load_config
+from voiceedge.doctor.machine import machine
+from voiceedge.engines import Engines, Stage
+from voiceedge.modelstore.store import LocalModel, ModelStore
+from voiceedge.session.node import SPARE_SLOTS, make_node
+from voiceedge.session.warming import warm_up
+from voiceedge.trace import now
+
+if TYPE_CHECKING:  # `--help` must not wait for the engines to be imported
+    from voiceedge.engines.loading import ThreadPlan
+    from voiceedge.server.about import ModelFacts
+
+TERMINATED = 143
+"""Exit code of a process that was asked to stop before it served."""
+MODELS, NETWORK, DOOR = "Models", "Network", "Who may talk"
+ANSWERS, SEEING = "Answers", "What is seen"
+
+
+def serve(
+    profile: Annotated[str | None, setting("profile", "Which models: nano, standard or voices.", MODELS)] = None,
+    stt_model: Annotated[
+        str | None, setting("stt_model", "Speech-to-text model instead of the profile's.", MODELS)
+    ] = None,
+    llm_model: Annotated[str | None, setting("llm_model", "Language model instead of the profile's.", MODELS)] = None,
+    tts_model: Annotated[
+        str | None, setting("tts_model", "Voice model, or an added voice, instead of the profile's.", MODELS)
+    ] = None,
+    context_tokens: Annotated[int | None, setting("context_tokens", "Tokens that the LLM sees.", MODELS)] = None,
+    engines: Annotated[str | None, setting("engines", "real, fake, or fake:llm+200: 200 ms late.", MODELS)] = None,
+    plain: Annotated[bool | None, setting("plain", "The pipeline as commonly built, to compare with.", MODELS)] = None,
+    host: Annotated[str | None, setting("host", "Address to listen on.", NETWORK)] = None,
+    port: Annotated[int | None, setting("port", "TCP port.", NETWORK)] = None,
+    tls_certificate: Annotated[
+        Path | None, setting("tls_certificate", "Certificate chain in PEM: https, wss.", NETWORK)
+    ] = None,
+    tls_key: Annotated[Path | None, setting("tls_key", "Its private key, not encrypted.", NETWORK)] = None,
+    region: Annotated[
+        str | None, setting("region", "Where this machine stands: region code, airport or city.", NETWORK)
+    ] = None,
+    latitude: Annotated[float | None, setting("latitude", "Where exactly, in degrees north.", NETWORK)] = None,
+    longitude: Annotated[float | None, setting("longitude", "The same in degrees east.", NETWORK)] = None,
+    regions_file: Annotated[
+        Path | None, setting("regions_file", "TOML file of nodes, for `voiceedge regions` and `doctor`.", NETWORK)
+    ] = None,
+    max_sessions: Annotated[int | None, setting("max_sessions", "Conversations at a time.", DOOR)] = None,
+    api_keys: Annotated[Path | None, setting("api_keys", "File of static keys (hashes).", DOOR)] = None,
+    auth_keys: Annotated[
+        str | None, setting("auth_keys", "Key set (URL or file) that tokens are checked with.", DOOR)
+    ] = None,
+    auth_issuer: Annotated[str | None, setting("auth_issuer", "`iss` of tokens.", DOOR)] = None,
+    auth_audience: Annotated[str | None, setting("auth_audience", "`aud` of tokens.", DOOR)] = None,
+    auth_algorithms: Annotated[str | None, setting("auth_algorithms", "What may have signed them.", DOOR)] = None,
+    revoked: Annotated[Path | None, setting("revoked", "File of tokens that are not good any more.", DOOR)] = None,
+    origins: Annotated[str | None, setting("origins", "Where pages that connect may come from.", DOOR)] = None,
+    open_to_all: Annotated[
+        bool | None, setting("open_to_all", "Listen beyond loopback without asking for keys.", DOOR)
+    ] = None,
+    secret: Annotated[str | None, setting("secret", "Signs client secrets; better in the environment.", DOOR)] = None,
+    admin_key: Annotated[
+        str | None, setting("admin_key", "Opens /metrics and /trace from elsewhere; better in the environment.", DOOR)
+    ] = None,
+    instructions: Annotated[
+        str | None, setting("instructions", "System prompt for clients that bring none.", ANSWERS)
+    ] = None,
+    language: Annotated[str | None, setting("language", "Language that is heard.", ANSWERS)] = None,
+    max_answer_tokens: Annotated[int | None, setting("max_answer_tokens", "Longest answer.", ANSWERS)] = None,
+    temperature: Annotated[float | None, setting("temperature", "0 takes the likeliest token.", ANSWERS)] = None,
+    top_p: Annotated[float | None, setting("top_p", "Probability that sampling chooses from.", ANSWERS)] = None,
+    repetition_penalty: Annotated[float | None, setting("repetition_penalty", "1 is off.", ANSWERS)] = None,
+    draft_after_ms: Annotated[int | None, setting("draft_after_ms", "0 drafts nothing.", ANSWERS)] = None,
+    budget: Annotated[
+        str | None, setting("budget", 'How long turns may take: "p95<800ms, wait.p95<300ms", or a .toml file.', SEEING)
+    ] = None,
+    trace_file: Annotated[Path | None, setting("trace_file", "One JSON line a turn, no words.", SEEING)] = None,
+    trace_file_mb: Annotated[
+        int | None, setting("trace_file_mb", "Megabytes after which a new one is begun.", SEEING)
+    ] = None,
+    trace_files: Annotated[int | None, setting("trace_files", "How many of them are kept.", SEEING)] = None,
+    trace_words: Annotated[
+        bool | None, setting("trace_words", "Put down what was said, in the trace file and in spans.", SEEING)
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, setting("otlp_endpoint", "Where OpenTelemetry spans go, such as http://localhost:4318.", SEEING)
+    ] = None,
+    log_level: Annotated[str | None, setting("log_level", "debug, info, warning or error.", SEEING)] = None,
+    config: ConfigFile = None,
+    home: Home = None,
+    offline: Offline = None,
+) -> None:
+    """Serve conversations at ws://HOST:PORT/v1/realtime, and a page to try at http://HOST:PORT/ (with TLS wss, https).
+
+    Models that the profile lacks are pulled first. Every option can also be set as VOICEEDGE_NAME in the
+    environment or as name in the --config file; options win over the environment, that over the file.
+    """
+    flags = {name: value for name, value in locals().items() if name != "config"}
+    _serve(load_config(flags, config))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What a node thinks with."""
+
+    engines: Engines
+    threads: ThreadPlan
+    models: tuple[ModelFacts, ...]
+    sizes: dict[str, int]
+    """Bytes of the files that each stage is loaded from; none for what has no files."""
+
+
+def _serve(config: Config) -> None:
+    from voiceedge.regions.places import here
+    from voiceedge.server.about import About
+    from voiceedge.server.admin import Admin
+    from voiceedge.server.admission import Admission
+    from voiceedge.server.app import Shown, build_app
+    from voiceedge.server.doors import check_reach, make_door
+    from voiceedge.server.feed import Feed
+    from voiceedge.server.judging import read_budget
+    from voiceedge.server.metrics import Build
+    from voiceedge.server.seeing import seeing, watched
+    from voiceedge.server.serving import Server, bind
+    from voiceedge.server.socket import Sockets
+    from voiceedge.server.tls import tls_context
+
+    begun = now()
+    # until the server takes it over; process 1 of a container would otherwise ignore it and go on loading
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines hold whole URLs
+    tls = tls_context(config)
+    door = make_door(config)
+    check_reach(config.host, door, is_meant=config.open_to_all)
+    read_budget(config.budget)  # mistakes show before the models are loaded
+    here(config.region, config.latitude, config.longitude)
+    bound = bind(config.host, config.port)
+    loaded = _load(config)
+    speeds = warm_up(loaded.engines, config.instructions)
+    names = {str(stage): name for stage, name in loaded.engines.names.items()}
+    with seeing(config, Build(__version__, config.profile, names, loaded.sizes)) as seen:
+        node = make_node(config, loaded.engines, loaded.threads.workers, seen.report, seen.metrics.step)
+        admission = Admission(config.max_sessions)
+        seen.metrics.watch(admission, node.compute)
+        sockets = Sockets(node, admission, door, seen.spans)
+        feed = Feed(seen.live, lambda: sockets.sessions, admission, node.compute, cores=machine().cores)
+        about = About(config, admission, loaded.models, machine().facts(), loaded.threads)
+        shown = Shown(Admin(config.admin_key), feed.endpoint, seen.metrics.endpoint, about.endpoint)
+        server = Server(build_app(node, sockets, admission, door, shown), sockets, admission, tls)
+        port = bound.getsockname()[1]
+        terminal.announce(node, config, speeds, port, now() - begun, seen.live.budget, is_open=door.is_open)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(watched(server.serve(sockets=[bound]), seen.metrics))
+        node.compute.close()
+    terminal.out.print("VoiceEdge has stopped.")
+
+
+def _loop_factory() -> Any:
+    """Uvloop where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _load(config: Config) -> _Loaded:
+    """Load what the node thinks with."""
+    from voiceedge.engines.loading import load_engines, plain_thread_plan, thread_plan
+    from voiceedge.server.about import FAKE_MODELS, ModelFacts
+
+    threads = (plain_thread_plan if config.plain else thread_plan)(max(1, int(machine().usable_cores)))
+    slots = config.max_sessions + SPARE_SLOTS
+    if config.engines != "real":
+        from voiceedge.engines.fake import fake_engines, planted
+
+        fakes = fake_engines(planted(config.engines), slots=slots, context_tokens=config.context_tokens)
+        return _Loaded(fakes, threads, FAKE_MODELS, {})
+    store = ModelStore(config.home)
+    chosen: dict[Stage, str | None] = {"stt": config.stt_model, "llm": config.llm_model, "tts": config.tts_model}
+    instead = {stage: model for stage, model in chosen.items() if model is not None}
+    with terminal.pull_progress() as progress:
+        local = store.resolve(config.profile, progress, offline=config.offline, instead=instead)
+    engines = load_engines(
+        local,
+        slots=slots,
+        context_tokens=config.context_tokens,
+        threads=threads,
+        language=config.language,
+        plain=config.plain,
+    )
+    facts = tuple(
+        ModelFacts(
+            model.stage,
+            model.id,
+            model.manifest.weights.sha256,
+            model.manifest.quantisation or "unknown",
+            model.manifest.weights.bytes,
+        )
+        for model in local.values()
+    )
+    sizes = {str(stage): _bytes_loaded(model) for stage, model in local.items()}
+    return _Loaded(engines, threads, facts, sizes)
+
+
+def _bytes_loaded(model: LocalModel) -> int:
+    files = model.files.values() if model.build is None else model.build.iterdir()
+    return sum(file.stat().st_size for file in files)

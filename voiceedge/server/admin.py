@@ -1,0 +1,99 @@
+"""Who may see what the node shows its operator: `/metrics`, `/trace`."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from voiceedge.server.auth import BEARER
+from voiceedge.server.refusals import refusal
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+"""What answers a request."""
+
+BASIC = "basic "
+ASK = {"WWW-Authenticate": 'Basic realm="VoiceEdge", charset="UTF-8"', "Cache-Control": "no-store"}
+"""A browser asks for name and password then (RFC 7617); any name will do."""
+WRONG_KEY = "This is for the node's operator: send the admin key as a bearer token, or as the password to any name."
+NOT_HERE = (
+    "Without an admin key this is for requests from the node's own machine to localhost only, not through a proxy: "
+    "set admin_key to see it from elsewhere."
+)
+LOCALHOST = "localhost"
+PROXY_HEADERS = ("forwarded", "via", "x-real-ip")
+"""Whoever sends one of these, or any `x-forwarded-…`, passes on what somebody else has asked."""
+
+
+class Admin:
+    """Guards what only the operator may see.
+
+    With a key, whoever brings it. Without, whoever asks from the node's own machine: a proxy there would let the whole
+    world in, so what has come through one does not count.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = None if key is None else key.encode()
+
+    def guard(self, endpoint: Endpoint) -> Endpoint:
+        """The same endpoint, for the operator only; others get 401 (a key is set) or 403 (none is)."""
+
+        async def guarded(request: Request) -> Response:
+            if self._key is None:
+                if not _is_from_here(request):
+                    return refusal(403, "admin_only", NOT_HERE)
+            elif not hmac.compare_digest(_key_of(request), self._key):
+                return refusal(401, "admin_key_required", WRONG_KEY, ASK)
+            return await endpoint(request)
+
+        return guarded
+
+
+def _key_of(request: Request) -> bytes:
+    """The key that a request brings; empty, which is no key, without one."""
+    authorization = request.headers.get("authorization", "")
+    if authorization.lower().startswith(BEARER):
+        return authorization[len(BEARER) :].strip().encode("latin-1")  # the bytes that came
+    if authorization.lower().startswith(BASIC):
+        try:
+            _, _, password = base64.b64decode(authorization[len(BASIC) :], validate=True).partition(b":")
+        except ValueError:
+            return b""
+        return password
+    return b""
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether a request comes from this machine and is meant for it, as far as one can know.
+
+    A page of any site can point its own name at 127.0.0.1 and let a browser on this machine ask (DNS rebinding): the
+    name that the browser then says is not one of this machine's.
+    """
+    if any(name in PROXY_HEADERS or name.startswith("x-forwarded-") for name in request.headers):
+        return False
+    sender = request.client.host if request.client is not None else ""  # a Unix socket has none: a proxy's, most likely
+    asked = _name_of(request.headers.get("host", LOCALHOST))
+    return _is_loopback(sender) and (asked == LOCALHOST or _is_loopback(asked))
+
+
+def _name_of(host: str) -> str:
+    """A host without its port; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_loopback

@@ -1,0 +1,35 @@
+"""What somebody may do here, whichever way they have shown who they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Grant(Struct, frozen=True, omit_defaults=True):
+    """Who somebody is, and their limits: narrower than the node's own, never wider."""
+
+    tenant: Name
+    """Who pays: limits of tenants are counted under it."""
+    subject: Name
+    """Who it is, for the log."""
+    token_id: Name | None = None
+    """By which it can be revoked."""
+    ends_at: int | None = None
+    """When their sessions end, seconds since 1970; None where only their length counts."""
+    sessions: Count | None = None
+    """Conversations of the tenant at a time."""
+    seconds: Count | None = None
+    """Longest conversation."""
+    updates: tuple[dict[str, Any], ...] = ()
+    """What their sessions begin with: each as in a session.update, one after the other."""
+    is_ephemeral: bool = False
+    """Came with a client secret, which opens sessions and nothing else."""
+
+
+ANYBODY = Grant(tenant="anybody", subject="anybody")
+"""Where no key is asked for."""
