@@ -77,7 +77,7 @@ def _single_turns(report: BenchReport) -> Iterator[RenderableType]:
     shown = report.turns
     if several:  # hundreds of turns: only what went wrong is worth reading, the rest is in the JSON
         shown = tuple(row for row in report.turns if went_wrong(row) or row.errors)
-    if shown:
+    if shown and "from_wav" not in report.environment:  # a tape holds no words
         yield Rule("turns that went wrong" if several else "transcripts", align="left")
         for number, row in enumerate(shown, start=1):
             yield transcript(number, row)

@@ -22,6 +22,11 @@ def about(report: BenchReport) -> Iterator[RenderableType]:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     facts = report.environment
+    if "from_wav" in facts:
+        yield Text(
+            f"{facts['from_wav']}: {facts['seconds']:g} s at {facts['rate_hz']} Hz, utterances {facts['utterances']}"
+        )
+        return
     rows = [("asked", _asked(facts)), ("client", _client(facts)), ("while it ran", _while_it_ran(facts))]
     for name, text in (*rows, *(_node(report.node) if report.node is not None else ())):
         if text:
