@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from voiceedge.server.admission import Admission
-from voiceedge.server.metrics import Build, Metrics
+from voiceedge.server.build import Build
+from voiceedge.server.metrics import Metrics
 from voiceedge.session.compute import Compute
 
 METRICS = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"

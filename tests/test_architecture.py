@@ -21,11 +21,12 @@ MAY_KNOW = {
     "protocol": {"errors", "conversation"},
     "session": FOUNDATION | {"conversation", "protocol"},
     "server": FOUNDATION | {"budget", "conversation", "protocol", "session", "regions"},
+    "machine": set(),
     "modelstore": {"errors", "config"},
     "budget": {"errors", "trace"},
-    "bench": {"errors", "trace", "audio", "engines", "budget"},
+    "bench": {"errors", "trace", "audio", "engines", "budget", "machine"},
     "regions": {"errors", "config", "trace"},
-    "doctor": FOUNDATION | {"modelstore", "regions"},
+    "doctor": FOUNDATION | {"machine", "modelstore", "regions"},
 }
 TOP = {
     "cli",

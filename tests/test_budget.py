@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.bench.figures import percentile
-from voiceedge.budget import Budget, Limit, Overrun, budget_from, parse_budget
+from voiceedge.budget import Budget, Limit, Overrun, budget_from, parse_budget, rank
 from voiceedge.errors import ConfigError
 from voiceedge.trace import SEGMENTS, PathSegment
 
@@ -170,3 +170,15 @@ def test_percentiles_are_those_of_the_bench(totals, percent, ms):
     (verdict,) = Budget((Limit("total", percent, ms),)).verdicts(totals, [()] * len(totals))
     assert verdict.found_ms == percentile(totals, percent)
     assert verdict.kept == (verdict.found_ms < ms)
+
+
+@pytest.mark.parametrize(
+    ("n", "percent", "expected"), [(1000, 99.9, 999), (1000, 55.0, 550), (20, 95.0, 19), (3, 0.1, 1), (7, 100.0, 7)]
+)
+def test_the_nearest_rank_is_the_exact_one(n, percent, expected):
+    assert rank(n, percent) == expected
+
+
+@given(st.integers(1, 20_000), st.integers(1, 1000))
+def test_the_nearest_rank_is_that_of_whole_numbers(n, tenths):
+    assert rank(n, tenths / 10) == -(-tenths * n // 1000)

@@ -40,6 +40,12 @@ def test_the_version_is_told(run):
     assert run("--version") == (0, [f"voiceedge {__version__}"], [])
 
 
+def test_the_command_line_is_there_before_numpy_and_the_engines():
+    code = "import sys, voiceedge.cli; print({'numpy', 'onnxruntime', 'starlette'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_help_names_the_commands(run):
     code, out, _ = run("--help")
     assert code == 0

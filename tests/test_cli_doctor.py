@@ -1,6 +1,8 @@
 """`voiceedge doctor`, as a person or a script uses it."""
 
+import copy
 import json
+import weakref
 
 import pytest
 
@@ -11,6 +13,8 @@ from voiceedge.config import FIELDS, PREFIX
 from voiceedge.doctor import selftest
 from voiceedge.doctor.models import Inventory
 from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.loading import thread_plan
+from voiceedge.machine import Machine
 from voiceedge.modelstore.manifest import read_catalogue, shipped_folder
 from voiceedge.modelstore.store import LocalModel
 
@@ -109,6 +113,31 @@ def test_every_model_is_tried_and_the_profile_estimated(run, monkeypatch, nano):
     (nano_estimate,) = report["estimate"]["profiles"]
     assert (nano_estimate["profile"], report["estimate"]["recommended"]) == ("nano", "nano")
     assert nano_estimate["sessions"] >= 1
+
+
+def test_an_engine_is_let_go_before_the_next_one_is_loaded(run, monkeypatch, nano):
+    engines = fake_engines(answer="one two three four five six")
+    loaded, left = [], []
+
+    def load(stage):
+        left.append(sum(engine() is not None for engine in loaded))
+        engine = copy.copy(getattr(engines, stage))
+        loaded.append(weakref.ref(engine))
+        return engine
+
+    monkeypatch.setattr(selftest, "loader", lambda stage, _: lambda _: load(stage))
+    assert run("--port", 0)[0] == 0
+    assert left == [0] * len(nano)
+
+
+def test_threads_are_planned_as_a_node_plans_them(run, monkeypatch, nano):
+    engines, planned = fake_engines(answer="one two three four five six"), []
+    monkeypatch.setattr(cli_doctor, "machine", lambda: Machine("x", ("AVX2",), 8, quota=2.5))
+    monkeypatch.setattr(
+        selftest, "loader", lambda stage, plan: planned.append(plan) or (lambda _: getattr(engines, stage))
+    )
+    run("--port", 0)
+    assert planned == [thread_plan(2)] * len(nano)
 
 
 def test_a_model_that_does_not_run_is_a_problem_and_the_others_are_tried(run, monkeypatch, nano):

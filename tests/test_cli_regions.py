@@ -91,7 +91,7 @@ def test_what_cannot_be_understood_is_one_line_and_exit_code_2(run, arguments, m
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_watching_looks_again_until_ctrl_c(run, monkeypatch, file, form):
-    look, looks = cli_regions._look, []
+    look, looks = cli_regions.look, []
 
     async def look_twice(*arguments):
         looks.append(arguments)
@@ -99,7 +99,7 @@ def test_watching_looks_again_until_ctrl_c(run, monkeypatch, file, form):
             raise KeyboardInterrupt
         return await look(*arguments)
 
-    monkeypatch.setattr(cli_regions, "_look", look_twice)
+    monkeypatch.setattr(cli_regions, "look", look_twice)
     monkeypatch.setattr(cli_regions, "WATCH_S", 0)
     code, out, err = run(file, "--watch", "--tries", 1, *form)
     assert (code, err) == (0, "")

@@ -1,13 +1,19 @@
 """`voiceedge token …`, as somebody uses it who sets a node's authentication up."""
 
+import base64
+import json
+import shlex
 import stat
+import tomllib
 
 import pytest
 
 from voiceedge import cli
 from voiceedge.cli_token import duration_s
+from voiceedge.config import load_config
 from voiceedge.errors import ConfigError
 from voiceedge.server.api_keys import ApiKeys
+from voiceedge.server.doors import make_door
 from voiceedge.server.jwks import Jwks, source
 from voiceedge.server.tokens import Tokens
 
@@ -96,6 +102,64 @@ def test_a_key_and_its_entry_fit(run, tmp_path):
     assert code == 0
     assert key not in out
     assert ApiKeys(tmp_path / "keys.toml").grant(key).sessions == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["shop 😀", 'a "shop"', "back\\slash", "line\nbreak", "del\x7f", "tab\t", "ü", "n" * 128]
+)
+def test_whatever_a_key_is_called_its_entry_says_so(run, name):
+    code, out, _ = run("key", name, "--tenant", name)
+    (entry,) = tomllib.loads(out)["key"]
+    assert (code, entry["name"], entry["tenant"]) == (0, name, name)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 129, "\udcff"])
+def test_names_that_no_node_takes_are_refused(run, name):
+    run("issuer")
+    token = ["--issuer", ISSUER, "--audience", AUDIENCE]
+    for command in (["key", name], ["key", "a", "--tenant", name], ["make", name, *token]):
+        code, out, err = run(*command)
+        assert (code, out) == (2, "")
+        assert "is no name" in err
+
+
+async def test_what_the_issuer_prints_is_a_node_and_a_token_that_fit(run, tmp_path):
+    _, out, _ = run("issuer", str(tmp_path / "my keys"))
+    serve, make = (shlex.split(line) for line in out.splitlines() if line.startswith("voiceedge "))
+    assert (serve[:2], make[:2]) == (["voiceedge", "serve"], ["voiceedge", "token"])
+    flags = {flag[2:].replace("-", "_"): value for flag, value in zip(serve[2::2], serve[3::2], strict=True)}
+    door = make_door(load_config(flags, environment={}))
+    token = run(*make[2:])[1].strip()
+    assert (await door.grant({"authorization": f"Bearer {token}"})).subject == "alice"
+
+
+def unsigned(claims, **header):
+    parts = ({"alg": "none", **header}, claims)
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + "."
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x1b]0;pwned\x07", "\x9b2J", "\x7f", "a\nb", "\u202e", "\ud800"])
+def test_nothing_in_a_strangers_token_reaches_the_terminal_but_text(run, text):
+    for token in (unsigned({"sub": text}), unsigned({text: [text]}), unsigned({}, kid=text)):
+        code, out, err = run("explain", token)
+        assert code == 0, err
+        assert text not in out
+        assert all(line.isprintable() for line in out.splitlines())
+    code, _, err = run("explain", unsigned({}, crit=[text]))
+    assert code == 2
+    assert all(line.isprintable() for line in err.splitlines())
+
+
+@pytest.mark.parametrize("moment", [float("inf"), float("nan"), -1, 1e300, 10**30])
+def test_a_moment_that_is_none_is_said_so(run, moment):
+    code, out, _ = run("explain", unsigned({"exp": moment}))
+    assert (code, "no moment" in out) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a.\ud800.b", "é.é.é", unsigned({})[:-3], "[" * 5000])
+def test_whatever_is_no_token_is_said_in_one_line(run, text):
+    code, _, err = run("explain", text)
+    assert (code, "no token" in err) == (2, True)
 
 
 @pytest.mark.parametrize(("stated", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604800)])

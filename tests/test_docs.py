@@ -54,7 +54,7 @@ def test_the_readmes_client_runs(tmp_path: Path):
 
 
 def test_the_scripts_and_files_that_the_readme_names_exist():
-    for name in re.findall(r"(?:\./)?(scripts/\w+|docs/[\w./]+|[A-Z]+\.md)", README):
+    for name in re.findall(r"(?:\./)?(scripts/\w+|docs/[\w./-]+|[A-Z]+\.md)", README):
         assert (ROOT / name).exists(), name
 
 

@@ -1,10 +1,11 @@
+import threading
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceedge.trace import ANSWER_MARKS, SEGMENTS, Mark, MediaClock, TurnTrace
+from voiceedge.trace import ANSWER_MARKS, SEGMENTS, Mark, MediaClock, TurnTrace, cpu_now
 
 MARKS = get_args(Mark)
 
@@ -193,3 +194,14 @@ def test_an_answer_that_is_made_anew_has_new_marks():
         trace.mark(mark)
     trace.begin_anew()
     assert set(trace.marks) == {"stt_final"}
+
+
+# ── the processor's time ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_processors_time_goes_on_while_this_process_works_in_whatever_thread():
+    before = cpu_now()
+    worker = threading.Thread(target=lambda: sum(range(3_000_000)))
+    worker.start()
+    worker.join()
+    assert cpu_now() - before > 0.005

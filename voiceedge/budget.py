@@ -21,6 +21,8 @@ _LIMIT = re.compile(
     r"(?:(?P<what>[a-z][a-z0-9_]*)\s*\.\s*)?p(?P<percentile>\d+(?:\.\d+)?)\s*<\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)"
 )
 _PERCENTILE = re.compile(r"p(\d+(?:\.\d+)?)")
+_RANK_DECIMALS = 9
+"""Beyond them lies what floats add to a percentage."""
 _FORM = "write it like p95<800ms or wait.p95<300ms"
 
 
@@ -136,8 +138,16 @@ def _verdict(limit: Limit, times: list[float]) -> Verdict:
     """Nearest rank, as everywhere: the percentile is a time that was measured."""
     if not times:
         return Verdict(limit, None, kept=False)
-    found_ms = sorted(times)[max(math.ceil(limit.percentile / 100.0 * len(times)), 1) - 1]
+    found_ms = sorted(times)[rank(len(times), limit.percentile) - 1]
     return Verdict(limit, found_ms if math.isfinite(found_ms) else None, found_ms < limit.ms)
+
+
+def rank(n: int, percent: float) -> int:
+    """Which of `n` sorted values is a percentile, from 1: the nearest rank, the first that so many do not exceed.
+
+    99.9 % of 1000 are 999, which floats take for a little more.
+    """
+    return max(math.ceil(round(percent * n / 100.0, _RANK_DECIMALS)), 1)
 
 
 def parse_budget(text: str) -> Budget:

@@ -190,12 +190,17 @@ def bench(
     from voiceedge.bench.conditions import read_report
     from voiceedge.bench.interval import interval
     from voiceedge.bench.live import LiveView
-    from voiceedge.bench.options import BenchOptions
+    from voiceedge.bench.options import BenchOptions, check_limits
+    from voiceedge.bench.writable import check_writable
 
     limits = _limits(slo or [], budget)
+    check_limits(limits)
     older = None if compare is None else read_report(compare)
+    for file in (json_file, html_file):
+        if file is not None and str(file) != "-":
+            check_writable(file)
     if from_wav is not None:
-        report = _described(replace(_measured_again(from_wav), budget=limits), older)
+        report = _described(replace(_measured_again(from_wav), budget=limits), url, older)
         _write(report, json_file, html_file)
         _conclude(report, BenchOptions(url))
         return
@@ -231,7 +236,7 @@ def bench(
             progress=view,
         )
         report = _run(options, view)
-    report = _described(report, older)
+    report = _described(report, url, older)
     _write(report, json_file, html_file)
     _conclude(report, options)
 
@@ -292,14 +297,14 @@ def _run(options: BenchOptions, view: LiveView) -> BenchReport:
         return runner.run(run())
 
 
-def _described(report: BenchReport, older: dict[str, Any] | None) -> BenchReport:
+def _described(report: BenchReport, url: str, older: dict[str, Any] | None) -> BenchReport:
     """The report with the command to run it again, and held against an older one."""
     from voiceedge.bench.again import command_again
-    from voiceedge.bench.compare import compare
+    from voiceedge.bench.change import compare
     from voiceedge.bench.conditions import differences
     from voiceedge.bench.report import to_json
 
-    report = replace(report, command=command_again(sys.argv[1:]))
+    report = replace(report, command=command_again(sys.argv[1:], url))
     if older is None:
         return report
     newer = to_json(report)
@@ -307,20 +312,26 @@ def _described(report: BenchReport, older: dict[str, Any] | None) -> BenchReport
 
 
 def _write(report: BenchReport, json_file: Path | None, html_file: Path | None) -> None:
-    """Hand the report out in every form that was asked for."""
+    """Hand the report out in every form that was asked for; what can fail comes last.
+
+    Raises:
+        ConfigError: a file cannot be written any more.
+    """
     from voiceedge.bench.html import to_html
     from voiceedge.bench.rendering import render
     from voiceedge.bench.report import to_json
+    from voiceedge.bench.writable import write_text
 
     told = to_json(report)
-    if html_file is not None:
-        html_file.write_text(to_html(told), encoding="utf-8")
+    text = json.dumps(told, indent=1)
     if str(json_file) == "-":
-        typer.echo(json.dumps(told, indent=1))
-        return
-    terminal.out.print(render(report), soft_wrap=False, crop=False)
-    if json_file is not None:
-        json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        typer.echo(text)
+    else:
+        terminal.out.print(render(report), soft_wrap=False, crop=False)
+        if json_file is not None:
+            write_text(json_file, text + "\n")
+    if html_file is not None:
+        write_text(html_file, to_html(told))
 
 
 def _conclude(report: BenchReport, options: BenchOptions) -> None:
@@ -335,6 +346,8 @@ def _conclude(report: BenchReport, options: BenchOptions) -> None:
 
     if report.ramp is not None:
         why = report.ramp.limit_reason
+        if report.ramp.lost:
+            _fail(NODE_LOST, why)
         if report.ramp.is_void:
             raise RunVoid(f"The ramp is void: {why}.")
         if options.halt.asked:

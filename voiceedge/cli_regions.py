@@ -17,9 +17,9 @@ from voiceedge import terminal
 from voiceedge.cli_options import ConfigFile
 from voiceedge.config import load_config
 from voiceedge.errors import ConfigError
-from voiceedge.regions.nodes import Candidate, candidate, read_nodes, resolve
+from voiceedge.regions.nodes import Candidate, candidate, read_nodes
 from voiceedge.regions.places import Place, here, place_of
-from voiceedge.regions.probing import TRIES, Probe, Reading, choose, measure
+from voiceedge.regions.probing import TRIES, Probe, choose, look, measure_now
 from voiceedge.regions.rendering import as_json, render
 
 WATCH_S = 2.0
@@ -58,7 +58,7 @@ def regions(
             asyncio.run(_watch(candidates, start, probe, as_lines=as_json_))
         except KeyboardInterrupt:  # how watching ends
             return
-    readings = measured(candidates, start, probe)
+    readings = measure_now(candidates, start, probe)
     if as_json_:
         typer.echo(json.dumps(as_json(readings, start, tries), indent=1))
     else:
@@ -79,20 +79,10 @@ def _candidates(arguments: Sequence[str], configured: Path | None) -> tuple[Cand
     return tuple(found)
 
 
-def measured(candidates: Sequence[Candidate], origin: Place | None, probe: Probe | None = None) -> tuple[Reading, ...]:
-    """Resolve the nodes' names and measure each node, once."""
-    return asyncio.run(_look(candidates, origin, probe or Probe()))
-
-
-async def _look(candidates: Sequence[Candidate], origin: Place | None, probe: Probe) -> tuple[Reading, ...]:
-    # names are resolved each time: that is how nodes come and go behind one
-    return await measure(await resolve(candidates), origin, probe)
-
-
 async def _watch(candidates: Sequence[Candidate], origin: Place | None, probe: Probe, *, as_lines: bool) -> None:
     with nullcontext() if as_lines else Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
-            readings = await _look(candidates, origin, probe)
+            readings = await look(candidates, origin, probe)
             if live is None:
                 typer.echo(json.dumps(as_json(readings, origin, probe.tries)))
             else:

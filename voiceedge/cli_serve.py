@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from voiceedge import __version__, terminal
 from voiceedge.cli_options import ConfigFile, Home, Offline, setting
 from voiceedge.config import Config, load_config
-from voiceedge.doctor.machine import machine
-from voiceedge.engines import Engines, Stage
+from voiceedge.machine import Machine, machine
+from voiceedge.modelstore.manifest import Stage
 from voiceedge.modelstore.store import LocalModel, ModelStore
-from voiceedge.session.node import SPARE_SLOTS, make_node
-from voiceedge.session.warming import warm_up
 from voiceedge.trace import now
 
 if TYPE_CHECKING:  # `--help` must not wait for the engines to be imported
+    from voiceedge.engines import Engines
     from voiceedge.engines.loading import ThreadPlan
     from voiceedge.server.about import ModelFacts
 
@@ -127,14 +126,16 @@ def _serve(config: Config) -> None:
     from voiceedge.server.admin import Admin
     from voiceedge.server.admission import Admission
     from voiceedge.server.app import Shown, build_app
+    from voiceedge.server.build import Build
     from voiceedge.server.doors import check_reach, make_door
     from voiceedge.server.feed import Feed
     from voiceedge.server.judging import read_budget
-    from voiceedge.server.metrics import Build
     from voiceedge.server.seeing import seeing, watched
     from voiceedge.server.serving import Server, bind
     from voiceedge.server.socket import Sockets
     from voiceedge.server.tls import tls_context
+    from voiceedge.session.node import make_node
+    from voiceedge.session.warming import warm_up
 
     begun = now()
     # until the server takes it over; process 1 of a container would otherwise ignore it and go on loading
@@ -147,7 +148,8 @@ def _serve(config: Config) -> None:
     read_budget(config.budget)  # mistakes show before the models are loaded
     here(config.region, config.latitude, config.longitude)
     bound = bind(config.host, config.port)
-    loaded = _load(config)
+    found = machine()
+    loaded = _load(config, found)
     speeds = warm_up(loaded.engines, config.instructions)
     names = {str(stage): name for stage, name in loaded.engines.names.items()}
     with seeing(config, Build(__version__, config.profile, names, loaded.sizes)) as seen:
@@ -155,8 +157,8 @@ def _serve(config: Config) -> None:
         admission = Admission(config.max_sessions)
         seen.metrics.watch(admission, node.compute)
         sockets = Sockets(node, admission, door, seen.spans)
-        feed = Feed(seen.live, lambda: sockets.sessions, admission, node.compute, cores=machine().cores)
-        about = About(config, admission, loaded.models, machine().facts(), loaded.threads)
+        feed = Feed(seen.live, lambda: sockets.sessions, admission, node.compute, cores=found.whole_cores)
+        about = About(config, admission, loaded.models, found.facts(), loaded.threads)
         shown = Shown(Admin(config.admin_key), feed.endpoint, seen.metrics.endpoint, about.endpoint)
         server = Server(build_app(node, sockets, admission, door, shown), sockets, admission, tls)
         port = bound.getsockname()[1]
@@ -176,12 +178,13 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-def _load(config: Config) -> _Loaded:
-    """Load what the node thinks with."""
+def _load(config: Config, found: Machine) -> _Loaded:
+    """Load what the node thinks with, its threads planned for the machine."""
     from voiceedge.engines.loading import load_engines, plain_thread_plan, thread_plan
     from voiceedge.server.about import FAKE_MODELS, ModelFacts
+    from voiceedge.session.node import SPARE_SLOTS
 
-    threads = (plain_thread_plan if config.plain else thread_plan)(max(1, int(machine().usable_cores)))
+    threads = (plain_thread_plan if config.plain else thread_plan)(found.whole_cores)
     slots = config.max_sessions + SPARE_SLOTS
     if config.engines != "real":
         from voiceedge.engines.fake import fake_engines, planted

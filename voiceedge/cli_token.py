@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +21,31 @@ token = typer.Typer(
     no_args_is_help=True,
 )
 
+LAST_MOMENT = 2**53
+"""Of tokens that nodes take, seconds since 1970."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-Tenant = Annotated[str | None, typer.Option(help="Who pays. \\[default: the name]", show_default=False)]
+
+def _name(stated: str | None) -> str | None:
+    """A name as nodes take it.
+
+    Raises:
+        ConfigError: no node would.
+    """
+    import msgspec
+
+    from voiceedge.server.grant import Name
+
+    try:
+        if stated is not None:
+            stated.encode()  # bytes on the command line that are no UTF-8 are no name
+            msgspec.convert(stated, Name)
+    except (UnicodeEncodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{stated!r} is no name: it has 1 to 128 characters, in UTF-8.") from error
+    return stated
+
+
+Tenant = Annotated[str | None, typer.Option(help="Who pays. \\[default: the name]", show_default=False, callback=_name)]
 Sessions = Annotated[
     int | None, typer.Option(min=1, help="Conversations at a time. \\[default: the node's]", show_default=False)
 ]
@@ -33,7 +56,7 @@ Seconds = Annotated[
 
 @token.command("key")
 def token_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="Whose key it is.", callback=_name)],
     tenant: Tenant = None,
     sessions: Sessions = None,
     seconds: Seconds = None,
@@ -50,7 +73,8 @@ def token_key(
     typer.echo("[[key]]")
     for field, value in entry.items():
         if value is not None:
-            typer.echo(f"{field} = {json.dumps(value)}")  # a JSON string is a TOML one
+            # a JSON string is a TOML one, but for surrogate pairs and for DEL
+            typer.echo(f"{field} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
     terminal.err.print(f"The key, shown only now: [bold]{key}[/]")
 
 
@@ -63,12 +87,17 @@ def token_issuer(
 
     private, public = Issuer.make().save(folder)
     terminal.out.print(f"[green]✓[/] {escape(str(private))}  signs; keep it to yourself")
-    terminal.out.print(f"[green]✓[/] {escape(str(public))}  checks: voiceedge serve --auth-keys {escape(str(public))}")
+    terminal.out.print(f"[green]✓[/] {escape(str(public))}  checks")
+    both = ["--issuer", "development", "--audience", "voiceedge"]
+    serve = ["serve", "--auth-keys", str(public), *(flag.replace("--", "--auth-") for flag in both)]
+    make = ["token", "make", "alice", "--key", str(private), *both]
+    for command in (serve, make):
+        terminal.out.print(escape(shlex.join(["voiceedge", *command])))
 
 
 @token.command("make")
 def token_make(
-    subject: Annotated[str, typer.Argument(help="Who it is for.")],
+    subject: Annotated[str, typer.Argument(help="Who it is for.", callback=_name)],
     issuer: Annotated[str, typer.Option(help="`iss`: as the node's --auth-issuer.")],
     audience: Annotated[str, typer.Option(help="`aud`: as the node's --auth-audience.")],
     key: Annotated[Path, typer.Option(help="Private key, from `voiceedge token issuer`.")] = Path("issuer.pem"),
@@ -104,15 +133,16 @@ def token_explain(
     token: Annotated[str, typer.Argument(help="The token; - reads it from standard input.")],
 ) -> None:
     """Say what a token says. Nothing is checked: only the node can tell whether it is good."""
-    from voiceedge.server.issuing import REQUIRED, unchecked
+    from voiceedge.server.issuing import REQUIRED, printable, unchecked
 
     text = sys.stdin.read() if token == "-" else token  # noqa: S105 - no password
     header, claims = unchecked(text.strip().removeprefix("Bearer "))
     now = epoch_s()
-    terminal.out.print(f"signed by   key {escape(str(header.get('kid', '(no id)')))}, {escape(str(header.get('alg')))}")
+    signed_by = f"key {header.get('kid', '(no id)')}, {header.get('alg')}"
+    terminal.out.print(f"signed by   {escape(printable(signed_by))}")
     for name, value in claims.items():
         shown = json.dumps(value) if not isinstance(value, str) else value
-        terminal.out.print(f"{escape(name):<11} {escape(shown)}{_when(name, value, now)}")
+        terminal.out.print(f"{escape(printable(name)):<11} {escape(printable(shown))}{_when(name, value, now)}")
     if missing := [name for name in REQUIRED if name not in claims]:
         terminal.out.print(f"[red]missing[/]     {', '.join(missing)}: no node takes it")
 
@@ -133,6 +163,8 @@ def _when(name: str, value: object, now: int) -> str:
     """Beside a moment, how far it is from now."""
     if name not in {"exp", "nbf", "iat"} or not isinstance(value, int | float):
         return ""
+    if not 0 <= value <= LAST_MOMENT:  # nor is NaN
+        return "  [red]no moment[/]"
     seconds = round(value - now)
     text, is_past = _spelt(abs(seconds)), seconds <= 0
     past, future = {

@@ -53,11 +53,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     random one, so that they end with the process. Other users see a command line: set it in the environment."""
     api_keys: Path | None = None
     """TOML file of static keys, of which it holds hashes (`voiceedge token key`). Read again when it changes."""
-    auth_keys: str | None = None
+    auth_keys: Annotated[str, Meta(min_length=1)] | None = None
     """Public keys of whoever issues tokens: a JSON Web Key Set, at an https URL or in a file."""
-    auth_issuer: str | None = None
+    auth_issuer: Annotated[str, Meta(min_length=1)] | None = None
     """`iss` that a token must have; needed for tokens."""
-    auth_audience: str | None = None
+    auth_audience: Annotated[str, Meta(min_length=1)] | None = None
     """`aud` that a token must have; needed for tokens."""
     auth_algorithms: str = "EdDSA,ES256,RS256"
     """What may have signed a token. `HS256` stands alone, and takes `auth_secret` instead of keys."""
@@ -68,7 +68,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     run on one end within 10 s."""
     origins: str = ""
     """Where pages may come from that connect, as `https://shop.example,https://…`. Empty: anywhere where a key is asked
-    for, else from this node and this machine."""
+    for, else from this machine, and from this node where it listens beyond loopback."""
     open_to_all: bool = False
     """Listen on an address that others reach although no key is asked for."""
     admin_key: Annotated[str, Meta(min_length=16)] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,8 +15,10 @@ from voiceedge.budget import Budget
 from voiceedge.config import Config
 from voiceedge.modelstore.fetch import Step
 from voiceedge.modelstore.store import ModelStore
-from voiceedge.session.node import Node
-from voiceedge.session.warming import Speeds
+
+if TYPE_CHECKING:  # `--help` must not wait for numpy
+    from voiceedge.session.node import Node
+    from voiceedge.session.warming import Speeds
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -46,6 +46,11 @@ def now() -> float:
     return time.perf_counter()
 
 
+def cpu_now() -> float:
+    """CPU seconds that this process has used, in all its threads."""
+    return time.process_time()
+
+
 def epoch_s() -> int:
     """Seconds since 1970, for `expires_at` and log lines."""
     return int(time.time())

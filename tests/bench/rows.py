@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 
 from voiceedge.bench.again import command_again
-from voiceedge.bench.compare import compare
-from voiceedge.bench.course import Arrivals, drift
+from voiceedge.bench.arrivals import Arrivals
+from voiceedge.bench.change import compare
 from voiceedge.bench.environment import MachineUse, environment
 from voiceedge.bench.exchange import Exchange
 from voiceedge.bench.figures import distribution
@@ -17,10 +17,12 @@ from voiceedge.bench.microphone import Utterance
 from voiceedge.bench.options import BenchOptions
 from voiceedge.bench.playout import Playout
 from voiceedge.bench.probe import _asked
-from voiceedge.bench.ramp import Ramp, RampStep
+from voiceedge.bench.ramp_steps import Ramp, RampStep
 from voiceedge.bench.recording import WIRE_RATE_HZ, Recording
-from voiceedge.bench.report import BenchReport, TurnRow, to_json
+from voiceedge.bench.report import BenchReport, to_json
+from voiceedge.bench.row import TurnRow
 from voiceedge.bench.selfcheck import SelfCheck
+from voiceedge.bench.soak import drift
 from voiceedge.bench.wire import PathSegment, ResponseState, ServerEvent
 from voiceedge.budget import parse_budget
 
@@ -125,7 +127,7 @@ def whole_report():
         },
         tuple(rows),
         "stopped by hand",
-        command=command_again(["bench", "host:1", "--slo", "p95<200ms"]),
+        command=command_again(["bench", "host:1", "--slo", "p95<200ms"], "host:1"),
         node=NODE,
         budget=parse_budget("p50<800ms,wait.p95<200ms"),
         self_check=SelfCheck(3.0, few, few),

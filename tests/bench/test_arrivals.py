@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.scripted_node import ScriptedNode, options, whole_answer
-from voiceedge.bench import run_bench
+from voiceedge.bench import run_bench, to_json
 from voiceedge.bench.arrivals import TURNS, conversations_of, moments
 from voiceedge.bench.options import BenchOptions, NodeUnreachable
 
@@ -96,7 +96,22 @@ async def test_turns_of_conversations_that_are_turned_away_count_as_failed(recor
     assert [row.problems for row in report.turns] == [(), ()] + [("disconnected",)] * 4
     assert all("full" in row.errors[0] for row in report.turns[2:])
     assert report.summary.failed == 4
+    assert [turn["at_s"] is None for turn in to_json(report)["turns"]] == [False, False] + [True] * 4
     assert report.arrivals.connect_ms.n == 1
+
+
+async def test_turns_that_never_were_lie_in_the_quarter_in_which_their_conversation_came(recordings):
+    async def last_words(socket, turn):
+        await whole_answer(socket, turn)
+        node._refuse = http.HTTPStatus.SERVICE_UNAVAILABLE
+
+    async with ScriptedNode(last_words).up() as node:
+        report = await run_bench(options(node, recordings, arrivals_per_minute=15.0, turns=1, soak_s=30.0))
+    assert report.summary.failed == len(report.turns) - 1 >= 3
+    assert (report.drift.first.failed, report.drift.last.failed) == (
+        report.drift.first.n - 1,
+        report.drift.last.n,
+    )
 
 
 @pytest.mark.parametrize("status", [http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.UNAUTHORIZED])

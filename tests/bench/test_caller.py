@@ -13,8 +13,8 @@ from voiceedge.bench.interval import Interval
 
 
 async def at_length(socket, turn):
-    """An answer that is sent at once and plays for a minute."""
-    await end_answer(socket, await begin_answer(socket, turn, seconds=60.0))
+    """A first answer that is sent at once and would play for a minute; the last one is heard out and is short."""
+    await end_answer(socket, await begin_answer(socket, turn, seconds=60.0 if turn == 1 else 0.4))
 
 
 async def test_the_next_recording_interrupts_an_answer_and_the_time_to_the_stop_is_measured(recordings):
@@ -34,7 +34,7 @@ async def test_the_next_recording_interrupts_an_answer_and_the_time_to_the_stop_
 
 async def test_what_an_interrupted_answer_still_says_of_itself_is_kept(recordings):
     async def ends_when_interrupted(socket, turn):
-        response = await begin_answer(socket, turn, seconds=60.0)
+        response = await begin_answer(socket, turn, seconds=60.0 if turn == 1 else 0.4)
         if turn > 1:
             await end_answer(socket, response)
             return

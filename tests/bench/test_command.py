@@ -2,6 +2,7 @@
 
 import json
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from voiceedge.bench import probe
 from voiceedge.bench.figures import distribution
 from voiceedge.bench.interval import Interval
 from voiceedge.bench.options import NodeFull, NodeUnreachable
-from voiceedge.bench.ramp import Ramp, RampStep
+from voiceedge.bench.ramp_steps import Ramp, RampStep
 from voiceedge.bench.recording import WIRE_RATE_HZ
 from voiceedge.bench.report import BenchReport
 from voiceedge.bench.selfcheck import SelfCheck
@@ -61,7 +62,7 @@ def test_without_options_one_conversation_is_held_once(run):
 
 def test_many_conversations_pauses_and_runs_are_asked_for(run):
     numbers = ("--sessions", "4", "--turns", "10", "--runs", "3", "--seed", "7")
-    code, asked, _, _ = run("host:1", *numbers, "--think", "1..4", "--hesitate", "0.3..1.2")
+    code, asked, _, _ = run("host:1", "--audio", "a.wav", *numbers, "--think", "1..4", "--hesitate", "0.3..1.2")
     assert code == 0
     assert (asked.sessions, asked.turns, asked.runs, asked.seed) == (4, 10, 3, 7)
     assert (asked.think, asked.hesitate) == (Interval(1.0, 4.0), Interval(0.3, 1.2))
@@ -69,13 +70,13 @@ def test_many_conversations_pauses_and_runs_are_asked_for(run):
 
 @pytest.mark.parametrize("option", ["--think", "--hesitate"])
 def test_what_is_no_range_is_one_line_and_exit_code_2(run, option):
-    code, asked, out, err = run(option, "4..1")
+    code, asked, out, err = run("--audio", "a.wav", option, "4..1")
     assert (code, asked, out) == (2, None, "")
     assert "'4..1' is no range of seconds" in " ".join(err.split())
 
 
 def test_the_json_can_be_printed(run):
-    _, _, out, _ = run("--json", "-")
+    _, _, out, _ = run("--audio", "a.wav", "--json", "-")
     assert list(json.loads(out)["sessions"]) == ["1", "2"]
 
 
@@ -171,6 +172,52 @@ def test_a_run_that_the_bench_was_too_busy_for_is_exit_code_4_whatever_it_found(
     assert "97 % of a core" in " ".join(err.split())
 
 
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--wav"])
+def test_a_file_that_cannot_be_written_shows_before_anybody_speaks(run, option, tmp_path):
+    code, asked, _, err = run("--audio", "a.wav", option, str(tmp_path / "nowhere" / "f.wav"))
+    assert (code, asked) == (2, None)
+    assert "No such file or directory" in " ".join(err.split())
+
+
+def test_a_file_that_cannot_be_written_any_more_does_not_cost_the_report(run, tmp_path):
+    def moved(options):
+        (tmp_path / "folder").rmdir()
+        return two_turns(options)
+
+    (tmp_path / "folder").mkdir()
+    code, _, out, err = run("--audio", "a.wav", "--html", str(tmp_path / "folder" / "report.html"), finds=moved)
+    assert code == 2
+    assert "client, all turns" in out
+    assert "cannot be written: No such file or directory" in " ".join(err.split())
+
+
+def test_a_run_that_does_not_come_about_leaves_files_as_they_were(run, tmp_path):
+    def nobody(options):
+        raise NodeUnreachable("nobody")
+
+    files = {
+        tmp_path / name: option for name, option in (("a.json", "--json"), ("a.html", "--html"), ("a.wav", "--wav"))
+    }
+    (tmp_path / "a.wav").write_bytes(b"of yesterday")
+    (tmp_path / "a.json").write_text("{}")
+    options = [part for file, option in files.items() for part in (option, str(file))]
+    assert run("--audio", "b.wav", *options, finds=nobody)[0] == 3
+    assert (tmp_path / "a.wav").read_bytes() == b"of yesterday"
+    assert (tmp_path / "a.json").read_text() == "{}"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.wav"]
+
+
+@pytest.mark.parametrize("more", [(), ("--from-wav", "a.wav")])
+def test_a_limit_for_what_no_turn_has_is_exit_code_2(run, more, monkeypatch):
+    monkeypatch.undo()
+    code, _, out, err = run("127.0.0.1:1", "--audio", "a.wav", "--slo", "wiat.p95<300ms", *more)
+    assert (code, out) == (2, "")
+    assert "no part of a turn is called 'wiat'" in " ".join(err.split())
+
+
 # ── a ramp ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -202,6 +249,17 @@ def test_a_ramp_that_finds_no_room_for_one_is_exit_code_1(run):
     assert "Too slow" in err
 
 
+def test_a_ramp_whose_node_was_lost_is_exit_code_3_and_has_its_report(run):
+    def lost(options):
+        report = ramp_to(2, "The node was lost")(options)
+        return replace(report, ramp=replace(report.ramp, lost=True))
+
+    code, _, out, err = run("--audio", "a.wav", "--ramp", finds=lost)
+    assert code == 3
+    assert "Capacity: 2 conversations at once" in out
+    assert "The node was lost" in err
+
+
 def test_a_ramp_that_ended_because_of_the_bench_is_exit_code_4(run):
     check = SelfCheck(97.0, distribution([1.0]), distribution([1.0]))
     code, _, _, err = run("--audio", "a.wav", "--ramp", finds=ramp_to(0, "Too busy to tell", check))
@@ -231,14 +289,15 @@ def test_without_recordings_the_default_voice_is_at_hand_for_the_questions(run):
 
 def test_interruptions_a_long_way_and_a_tape_are_asked_for(run, tmp_path):
     tape = tmp_path / "talk.wav"
-    code, asked, _, _ = run("host:1", "--barge-in", "0.5..2", "--via-rtt", "150", "--wav", str(tape))
+    played = ("host:1", "--audio", "a.wav")
+    code, asked, _, _ = run(*played, "--barge-in", "0.5..2", "--via-rtt", "150", "--wav", str(tape))
     assert (code, asked.barge_in, asked.via_rtt_ms) == (0, Interval(0.5, 2.0), 150.0)
     with asked.tapes as tapes:
         assert tapes.of(1).path == tape
-    _, asked, _, _ = run("host:1", "--sessions", "2", "--wav", str(tape))
+    _, asked, _, _ = run(*played, "--sessions", "2", "--wav", str(tape))
     with asked.tapes as tapes:
         assert tapes.of(2).path == tmp_path / "talk-2.wav"
-    _, asked, _, _ = run("host:1")
+    _, asked, _, _ = run(*played)
     assert (asked.barge_in, asked.via_rtt_ms, asked.tapes) == (None, None, None)
 
 

@@ -48,8 +48,8 @@ def test_the_json_can_be_printed_while_a_page_is_written(run, tmp_path):
 
 
 def test_the_command_is_the_last_line_and_does_not_show_the_key(run):
-    _, out, _ = run("--api-key", "s3cret", "--say", "it's me")
-    assert out.splitlines()[-1] == """voiceedge bench host:1 --audio a.wav --api-key KEY --say 'it'"'"'s me'"""
+    _, out, _ = run("--api-key", "s3cret", "--instructions", "it's me")
+    assert out.splitlines()[-1] == """voiceedge bench host:1 --audio a.wav --api-key KEY --instructions 'it'"'"'s me'"""
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,9 @@ import os
 
 import pytest
 
-from voiceedge.bench.environment import MachineUse, cpu_model, cpu_s, environment, governor
+from voiceedge.bench.environment import MachineUse, cpu_s, environment, governor
 from voiceedge.errors import OperatorError
-
-
-def test_the_processor_is_named_as_it_names_itself(tmp_path):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: again\n")
-    assert cpu_model(cpuinfo) == "Some CPU @ 2 GHz"
-
-
-def test_a_system_that_does_not_tell_gets_its_architecture(tmp_path):
-    assert cpu_model(tmp_path / "nowhere")
+from voiceedge.machine import Limits, limits
 
 
 def test_what_a_figure_needs_beside_it_is_there():
@@ -22,6 +13,18 @@ def test_what_a_figure_needs_beside_it_is_there():
     assert about["memory_bytes"] > 1 << 20
     assert {"voiceedge", "python", "websockets", "platform", "kernel", "cpu", "governor"} <= about.keys()
     assert {"container_cpu_cores", "container_memory_bytes"} <= about.keys()
+
+
+def test_a_container_is_told_as_the_doctor_tells_it(monkeypatch, tmp_path):
+    group = tmp_path / "cgroup" / "cpu,cpuacct"  # as some systems mount it
+    group.mkdir(parents=True)
+    (group / "cpu.cfs_quota_us").write_text("150000")
+    (group / "cpu.cfs_period_us").write_text("100000")
+    (tmp_path / "own").write_text("3:cpu,cpuacct:/\n")
+    allowed = limits(tmp_path / "own", tmp_path / "cgroup")
+    monkeypatch.setattr("voiceedge.bench.environment.limits", lambda: allowed)
+    assert allowed == Limits(cores=1.5)
+    assert environment()["container_cpu_cores"] == 1.5
 
 
 def test_the_governor_is_told_where_the_system_tells_it(tmp_path):

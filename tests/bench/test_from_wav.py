@@ -82,7 +82,7 @@ async def test_cut_ins_missing_and_double_answers_are_found_again(tmp_path):
 
 async def test_a_barge_in_can_be_heard_on_the_tape(recordings, tmp_path):
     async def at_length(socket, turn):
-        await end_answer(socket, await begin_answer(socket, turn, seconds=60.0))
+        await end_answer(socket, await begin_answer(socket, turn, seconds=60.0 if turn == 1 else 0.4))
 
     async with ScriptedNode(at_length).up() as node:
         live, again = await taped(tmp_path, node, recordings, barge_in=Interval(0.5, 0.5), listen="full", timeout_s=5.0)
@@ -164,6 +164,6 @@ def test_what_is_no_recording_of_a_conversation_is_refused(tmp_path, make, said)
 
 def test_what_lies_beside_it_must_be_what_it_looks_like(tmp_path):
     path = record(tmp_path / "call.wav", 2.0, [(0.5, sound(0.5))], [])
-    path.with_suffix(".jsonl").write_text("{}\n{}")
+    path.with_suffix(".jsonl").write_text("{}\n{}\n")
     with pytest.raises(ConfigError):
         bench_from_wav(path)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bench.rows import row, whole_report
@@ -56,10 +56,12 @@ def test_words_from_elsewhere_cannot_become_part_of_the_page():
     assert json.loads(inside(page, 'script type="application/json" id="report"'))["turns"][0]["user_text"] == EVIL
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.text() | st.floats(allow_nan=False),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=12,
     )
 )
 def test_json_in_a_script_element_comes_out_as_it_went_in_and_holds_no_tag(value):

@@ -6,8 +6,8 @@ from rich.console import Console
 from tests.bench.test_rendering import row
 from voiceedge.bench.figures import distribution
 from voiceedge.bench.live import PLAIN_EVERY_S, LiveView, curve_row, live_lines, plain_line
-from voiceedge.bench.options import Progress
-from voiceedge.bench.ramp import RampStep
+from voiceedge.bench.progress import Progress
+from voiceedge.bench.ramp_steps import RampStep
 from voiceedge.bench.report import BenchReport
 from voiceedge.bench.selfcheck import SelfCheck
 

@@ -2,55 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from voiceedge.bench.options import A_SECOND, BenchOptions, check, endpoint, turn_detection
+from voiceedge.bench.options import A_SECOND, LIMITED, BenchOptions, check
 from voiceedge.bench.tape import Tapes
+from voiceedge.budget import parse_budget
 from voiceedge.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("localhost:8080", "ws://localhost:8080/v1/realtime"),
-        ("http://localhost:8080", "ws://localhost:8080/v1/realtime"),
-        ("http://localhost:8080/", "ws://localhost:8080/v1/realtime"),
-        ("https://node.example/v1", "wss://node.example/v1/realtime"),
-        ("ws://10.0.0.1:9/v1/realtime", "ws://10.0.0.1:9/v1/realtime"),
-        ("wss://node.example/edge/v1/realtime/", "wss://node.example/edge/v1/realtime"),
-        ("ws://[::1]:8080", "ws://[::1]:8080/v1/realtime"),
-    ],
-)
-def test_every_form_of_an_address_leads_to_the_realtime_endpoint(url, address):
-    assert endpoint(url, "m") == f"{address}?trace=1&model=m"
-
-
-def test_a_query_of_the_user_is_kept_and_the_model_is_escaped():
-    assert endpoint("ws://h:1/v1/realtime?region=nrt", "a b") == ("ws://h:1/v1/realtime?region=nrt&trace=1&model=a+b")
-
-
-@pytest.mark.parametrize("url", ["", "ftp://h", "http://", "h:port", "ws://h:99999"])
-def test_what_is_no_address_is_refused_in_one_line(url):
-    with pytest.raises(ConfigError) as refused:
-        endpoint(url, "m")
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("stated", "sent"),
-    [
-        ("semantic_vad", {"type": "semantic_vad"}),
-        ("semantic_vad:low", {"type": "semantic_vad", "eagerness": "low"}),
-        ("server_vad", {"type": "server_vad"}),
-        ("server_vad:500", {"type": "server_vad", "silence_duration_ms": 500}),
-    ],
-)
-def test_turn_detection_is_stated_in_a_word(stated, sent):
-    assert turn_detection(stated) == sent
-
-
-@pytest.mark.parametrize("stated", ["", "none", "server_vad:soon", "server_vad:-1", "semantic_vad:500"])
-def test_unknown_turn_detection_is_refused(stated):
-    with pytest.raises(ConfigError, match="turn detection"):
-        turn_detection(stated)
 
 
 @pytest.mark.parametrize("asked", [{"sessions": 0}, {"runs": 0}, {"turns": 0}, {"sessions": -2}])
@@ -98,3 +53,9 @@ def test_a_soak_may_be_held_by_several_and_arrivals_may_take_as_long():
     check(BenchOptions(url="h:1", soak_s=60.0, sessions=3))
     check(BenchOptions(url="h:1", soak_s=60.0, arrivals_per_minute=6.0))
     check(BenchOptions(url="h:1", arrivals_per_minute=6.0, runs=2))
+
+
+def test_a_limit_for_what_no_turn_has_is_refused():
+    with pytest.raises(ConfigError, match=r"called 'wiat', only total, zero_shift, wait, .*, unexplained"):
+        check(BenchOptions(url="h:1", budget=parse_budget("p95<800ms,wiat.p95<300ms")))
+    check(BenchOptions(url="h:1", budget=parse_budget(",".join(f"{what}.p95<300ms" for what in LIMITED))))

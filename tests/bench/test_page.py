@@ -8,6 +8,7 @@ import pytest
 from tests.bench.rows import row, whole_report
 from tests.web.chromium import browse, chromium
 from voiceedge.bench.html import to_html
+from voiceedge.bench.ramp_steps import RampStep
 from voiceedge.bench.report import BenchReport, to_json
 
 pytestmark = pytest.mark.browser
@@ -67,6 +68,17 @@ def test_a_whole_report_is_drawn_without_network_and_without_a_complaint(opened)
     assert "6 conversations a minute: 9 arrived" in page.text("#judged")
     assert "small" in page.text("#environment")
     assert page.text("#command") == "voiceedge bench host:1 --slo 'p95<200ms'"
+
+
+def test_a_number_of_conversations_that_was_refused_is_called_so(opened):
+    report = whole_report()
+    steps = (*report.ramp.steps, RampStep(4, BenchReport({}, ()), kept=False))
+    page = opened(replace(report, ramp=replace(report.ramp, steps=steps)))
+    page.evaluate(
+        "for (const mark of document.querySelectorAll('[data-chart=capacity] .cross'))"
+        " mark.dispatchEvent(new PointerEvent('pointermove'))"
+    )
+    assert page.evaluate("document.getElementById('hint').textContent") == "4 at once: refused"
 
 
 def test_any_turn_can_be_chosen_with_the_arrow_keys_a_click_and_in_the_order_of_the_table(opened):

@@ -54,6 +54,19 @@ async def test_it_asks_for_the_trace_and_presents_its_key(recordings):
     assert session["audio"]["input"]["turn_detection"] == {"type": "server_vad", "silence_duration_ms": 500}
 
 
+async def test_what_may_be_secret_in_the_address_is_not_in_the_report(recordings):
+    async def last_words(socket, turn):
+        await whole_answer(socket, turn)
+        node._refuse = http.HTTPStatus.SERVICE_UNAVAILABLE
+
+    async with ScriptedNode(last_words).up() as node:
+        url = f"ws://user:s3cret@{node.url}/v1?token=s3cret"
+        report = await run_bench(options(node, recordings, fresh=True, url=url))
+    assert report.interrupted.startswith(f"the node at ws://{node.url}/v1 is full")
+    assert report.environment["url"] == f"ws://{node.url}/v1"
+    assert "s3cret" not in json.dumps(to_json(report))
+
+
 async def test_fresh_opens_a_session_for_each_recording(recordings):
     async with ScriptedNode().up() as node:
         report = await run_bench(options(node, recordings, fresh=True))

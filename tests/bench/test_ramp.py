@@ -115,6 +115,35 @@ async def test_a_node_that_lets_nobody_in_is_unreachable():
         await Curve(lambda _, __: 100.0, room_for=0).ramp(pace=Pace(speed=1e6))
 
 
+def dies(curve, measurement):
+    """The node is gone from so many measurements on."""
+
+    async def measure(asked):
+        if len(curve.asked) + 1 >= measurement:
+            raise NodeUnreachable("no node answers at h:1")
+        return await curve.measure(asked)
+
+    return measure
+
+
+async def test_a_node_that_dies_under_load_ends_the_ramp_and_what_was_measured_is_kept():
+    curve = Curve(lambda sessions, _: 100.0 * sessions)
+    ramp = await climb(asking(), dies(curve, 4), curve.steps.append)
+    assert [(step.sessions, step.kept) for step in ramp.steps] == [(1, True), (2, True), (4, True)]
+    assert (ramp.capacity, ramp.lost) == (4, True)
+    assert ramp.limit_reason == "With 8 conversations the node was lost: no node answers at h:1"
+    with pytest.raises(NodeUnreachable):
+        await climb(asking(), dies(Curve(lambda _, __: 100.0), 1), lambda _: None)
+
+
+async def test_a_node_that_dies_in_the_second_try_leaves_the_first():
+    curve = Curve(lambda _, turns: np.array([900.0] * 2 + [100.0] * (turns - 2)))
+    ramp = await climb(asking(), dies(curve, 2), curve.steps.append)
+    (step,) = ramp.steps
+    assert (len(step.report.turns), step.tries, step.kept) == (24, 2, False)
+    assert ramp.limit_reason == "With 1 conversation no node answers at h:1"
+
+
 async def test_where_a_busy_client_ends_the_ramp_the_capacity_may_be_larger():
     curve = Curve(lambda sessions, _: 100.0 * sessions**2, check=lambda sessions: BUSY if sessions > 1 else EASY)
     ramp = await curve.ramp()

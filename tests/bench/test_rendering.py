@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from tests.bench.rows import row, whole_report
-from voiceedge.bench.options import Progress
-from voiceedge.bench.rendering import progress_line, render
+from voiceedge.bench.ramp_steps import Ramp, RampStep
+from voiceedge.bench.rendering import render
 from voiceedge.bench.report import INTERVAL, BenchReport
 from voiceedge.bench.wire import PathSegment
 
@@ -76,6 +76,18 @@ def test_of_several_conversations_only_what_went_wrong_is_written_out():
     ]
 
 
+def test_a_number_of_conversations_that_was_refused_has_no_bar():
+    kept, refused = (
+        RampStep(2, BenchReport({}, (row("a", 400.0),)), kept=True),
+        RampStep(4, BenchReport({}, ()), kept=False),
+    )
+    ramp = Ramp((kept, refused), 2, "The node takes no more than 2 sessions")
+    text = shown(BenchReport({}, (row("a"),), ramp=ramp))
+    table = text.split("conversations at once")[1].split("Capacity")[0]
+    (line,) = (line for line in table.splitlines() if line.split()[:1] == ["4"])
+    assert line.split() == ["4", "0", "-", "-", "-", "-", "refused"]
+
+
 def test_runs_have_a_row_each():
     text = printed(row("a", 400.0), row("a", 600.0, run=2))
     assert "voice to voice of each run" in text
@@ -94,14 +106,6 @@ def test_talking_over_is_a_share_and_a_restart_alone_is_not_held_against_the_nod
 def test_what_the_node_says_of_drafts_is_told():
     text = " ".join(printed(row("a", facts={"answer_ready_at_endpoint": 1, "wasted_ms": 100, "work_ms": 300})).split())
     assert "answer ready when the endpoint was decided: 100 %; engine time thrown away: 25 %" in text
-
-
-def test_the_live_line_says_what_all_do():
-    assert progress_line(Progress(2, 5, "a.wav", "waiting", ("waiting",))) == "2/5 a.wav: waiting"
-    doing = ("waiting", "speaking", "listening", "speaking")
-    assert progress_line(Progress(2, 20, "a.wav", "waiting", doing)) == (
-        "2/20 of 4 conversations: 2 speaking, 1 waiting, 1 listening"
-    )
 
 
 # ── what makes people trust it ────────────────────────────────────────────────────────────────────────────

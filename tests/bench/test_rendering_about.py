@@ -59,3 +59,10 @@ def test_whether_people_wait_for_answers_before_they_ask_again_is_told():
     text = printed(environment={"arrivals_per_minute": 6.0})
     assert "open model of 6.0 arrivals a minute" in text
     assert "closed" not in text
+    assert "at once" not in text
+    assert ", 1 at once, " in printed()
+
+
+def test_interruptions_are_told():
+    assert "interrupts after 0.5..2 s" in printed(environment={"barge_in_s": "0.5..2"})
+    assert "interrupts" not in printed()

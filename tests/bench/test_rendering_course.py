@@ -1,7 +1,8 @@
-from voiceedge.bench.course import Arrivals, Drift
+from voiceedge.bench.arrivals import Arrivals
 from voiceedge.bench.figures import distribution
 from voiceedge.bench.rendering_course import course
 from voiceedge.bench.report import BenchReport
+from voiceedge.bench.soak import Drift
 
 
 def said(**found):

@@ -51,6 +51,16 @@ def test_a_wait_as_long_as_it_is_without_drafts_is_not_blamed_for_a_slow_engine(
     assert found.blame.segment == "end_of_turn"
 
 
+def test_ordinary_silence_in_front_of_the_voice_is_not_blamed_where_the_node_was_slow():
+    (found,) = judged([path(llm=160.0, leading_silence=60.0)] * 10, "p95<300ms")
+    assert (found.blame.segment, found.blame.usual_ms) == ("llm", 130.0)
+
+
+def test_what_lies_beyond_the_node_is_blamed_where_the_node_was_not_slow():
+    (found,) = judged([path(network=300.0, leading_silence=60.0)] * 10, "p95<300ms")
+    assert (found.blame.segment, found.blame.usual_ms) == ("network", 0.0)
+
+
 def test_a_segment_that_is_over_its_own_limit_comes_first():
     total, own = judged([path(tts=300.0, llm=200.0)] * 10, "p95<400ms,llm.p95<100ms")
     assert (total.blame.segment, total.blame.usual_ms, total.blame.usual) == ("llm", 100.0, "is its limit")

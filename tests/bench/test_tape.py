@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voiceedge.audio.pcm import to_pcm16
+from voiceedge.bench import NodeUnreachable, run_bench
 from voiceedge.bench.microphone import APPEND_SAMPLES
+from voiceedge.bench.options import BenchOptions
 from voiceedge.bench.playout import Playout
 from voiceedge.bench.recording import WIRE_RATE_HZ
 from voiceedge.bench.tape import LONGEST_SAMPLES, Tape, TapedTurn, Tapes, numbered, stated_turns, turns_beside
@@ -157,11 +159,18 @@ def test_a_recording_of_something_else_states_nothing(tmp_path):
     assert stated_turns(tmp_path / "call.wav") is None
 
 
-@pytest.mark.parametrize("lines", ["", "{", '{"format":"other/9"}', '{"format":"voiceedge.tape/1"}\n{"audio":1}'])
+@pytest.mark.parametrize("lines", ["", "{\n", '{"format":"other/9"}\n', '{"format":"voiceedge.tape/1"}\n{"audio":1}\n'])
 def test_what_states_turns_in_another_form_is_refused(tmp_path, lines):
     (tmp_path / "talk.jsonl").write_text(lines)
     with pytest.raises(ConfigError, match=r"talk\.jsonl"):
         stated_turns(tmp_path / "talk.wav")
+
+
+def test_a_line_that_was_cut_while_it_was_written_costs_only_its_own_turn(tape):
+    tape.note(turn())
+    with turns_beside(tape.path).open("ab") as lines:
+        lines.write(b'{"audio":"b","ru')
+    assert stated_turns(tape.path) == (turn(),)
 
 
 def test_a_tape_that_is_full_takes_no_more_and_stays_readable(tape, monkeypatch, caplog):
@@ -211,8 +220,39 @@ def test_a_tape_that_cannot_be_written_is_said_so(tmp_path):
         pass
 
 
+def test_a_tape_that_lies_there_is_replaced_when_a_conversation_begins_and_not_before(tmp_path):
+    (tmp_path / "talk.wav").write_bytes(b"of yesterday")
+    with Tapes(tmp_path / "talk.wav", several=False) as tapes:
+        assert [file.name for file in tmp_path.iterdir()] == ["talk.wav"]
+        assert (tmp_path / "talk.wav").read_bytes() == b"of yesterday"
+        tapes.of(1)
+    assert len(read(tmp_path / "talk.wav")[0]) == 0
+
+
 def test_to_save_pcm_is_to_keep_it(tape):
     sent = to_pcm16(np.linspace(-1, 1, APPEND_SAMPLES, dtype=np.float32))
     tape.hear_user(sent)
     tape.close()
     assert read(tape.path)[0].tobytes() == sent
+
+
+# ── in a run ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_tape_that_is_played_is_not_recorded_over(recordings):
+    before = (recordings / "two.wav").read_bytes()
+    for asked, name in (({}, "two.wav"), ({"sessions": 2, "audio": (recordings / "t-2.wav",)}, "t.wav")):
+        (recordings / "t-2.wav").write_bytes(before)
+        with Tapes(recordings / name, several="sessions" in asked) as tapes:
+            played = BenchOptions(**({"url": "127.0.0.1:1", "audio": (recordings,), "tapes": tapes} | asked))
+            with pytest.raises(ConfigError, match=r"--wav would record over .*, which is played"):
+                await run_bench(played)
+    assert (recordings / "two.wav").read_bytes() == (recordings / "t-2.wav").read_bytes() == before
+
+
+async def test_a_node_that_is_not_there_leaves_the_tape_of_yesterday(recordings, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tapes") / "talk.wav"
+    path.write_bytes(b"of yesterday")
+    with Tapes(path, several=False) as tapes, pytest.raises(NodeUnreachable):
+        await run_bench(BenchOptions(url="127.0.0.1:1", audio=(recordings,), tapes=tapes))
+    assert path.read_bytes() == b"of yesterday"

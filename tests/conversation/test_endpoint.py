@@ -21,7 +21,7 @@ from voiceedge.conversation.endpoint import (
     Started,
     Undecided,
 )
-from voiceedge.conversation.waiting import LONGEST_MS, SHORTEST_MS, WAIT_MS, OwnPauses, longest_wait_ms, wait_ms
+from voiceedge.conversation.waiting import LONGEST_MS, SHORTEST_MS, WAIT_MS, OwnPauses, wait_ms
 
 FRAME = 512
 """Samples: 32 ms at 16 kHz, as Silero has it."""
@@ -564,7 +564,7 @@ def test_no_turn_waits_longer_than_its_bound(probability, text, chosen):
         heard.read(1, text)
     if not heard.is_speaking:
         return  # a stated silence of less than this
-    bound = longest_wait_ms(chosen.patience) if chosen.silence_ms is None else chosen.silence_ms
+    bound = chosen.patience * LONGEST_MS if chosen.silence_ms is None else chosen.silence_ms
     _, ended = frames_until_ended(heard)
     assert ended.end - ended.last_voiced <= max(bound, 128) * MS + FRAME
 

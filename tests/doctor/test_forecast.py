@@ -16,10 +16,10 @@ from voiceedge.doctor.forecast import (
     forecast,
     recommended,
 )
-from voiceedge.doctor.machine import Machine
 from voiceedge.doctor.models import Choice
 from voiceedge.doctor.selftest import Cost, LlmSpeed, Speed
 from voiceedge.engines import STAGES
+from voiceedge.machine import Machine
 
 MODELS_MB = 100
 CHOICE = Choice("nano", {stage: SimpleNamespace(id=stage, memory_mb=MODELS_MB) for stage in STAGES})

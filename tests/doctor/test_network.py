@@ -55,6 +55,11 @@ def test_an_address_of_another_machine_is_a_problem():
     assert finding.text.startswith("cannot listen on 192.0.2.1:8080: ")
 
 
+def test_a_name_that_no_host_can_have_is_a_problem():
+    finding = found(8080, "a..b")
+    assert (finding.level, finding.text) == ("problem", "cannot listen on a..b:8080: no host can have such a name")
+
+
 def test_the_other_nodes_are_told_with_their_distance():
     node = Candidate("tokyo", "tokyo", 443, secure=True)
     near, gone = region_findings(

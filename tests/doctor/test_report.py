@@ -8,9 +8,9 @@ from rich.console import Console
 
 from voiceedge.doctor.finding import Finding
 from voiceedge.doctor.forecast import Forecast
-from voiceedge.doctor.machine import Machine
 from voiceedge.doctor.report import SCHEMA, Report, as_json, render
 from voiceedge.doctor.selftest import Cost, LlmSpeed, Speed
+from voiceedge.machine import Machine
 
 MACHINE = Machine("x", ("AVX2",), 2)
 FINDINGS = [

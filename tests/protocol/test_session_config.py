@@ -337,7 +337,7 @@ def test_typed_settings_say_what_the_echo_says():
     assert (session.input_format.type, session.input_format.rate_hz) == ("audio/pcmu", 8000)
     assert (session.output_format.type, session.output_format.rate_hz) == ("audio/pcma", 8000)
     assert session.transcription == Transcription(model="whisper", language="de", prompt="Names")
-    assert (session.id, session.kind, session.model_requested) == ("sess_1", "realtime", "voiceedge")
+    assert (session.id, session.kind, session.wire.model) == ("sess_1", "realtime", "voiceedge")
     fresh = a_session()
     assert (fresh.max_output_tokens, fresh.temperature, fresh.transcription) == (None, None, None)
     assert (fresh.input_format.type, fresh.input_format.rate_hz) == ("audio/pcm", 24000)

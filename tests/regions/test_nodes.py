@@ -32,7 +32,9 @@ def test_an_address_is_read_as_people_write_it(url, host, port, secure, shown):
     assert node.name == host
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "", "ws://", "host:port", "ws://host:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "", "ws://", "host:port", "ws://host:99999", "http://[::1", "a..b", f"ws://{64 * 'a'}:80"]
+)
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ConfigError, match="is no address of a node"):
         candidate(url)

@@ -15,9 +15,9 @@ from voiceedge.server.admin import Admin
 from voiceedge.server.admission import Admission
 from voiceedge.server.app import Shown, build_app
 from voiceedge.server.auth import Door
+from voiceedge.server.build import Build
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.feed import Feed
-from voiceedge.server.metrics import Build
 from voiceedge.server.seeing import Seeing, seeing, watched
 from voiceedge.server.serving import Server, bind
 from voiceedge.server.socket import Sockets

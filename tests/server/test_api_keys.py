@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -61,13 +62,13 @@ def test_the_file_holds_no_key(file):
 def test_a_key_that_is_taken_out_of_the_file_is_not_good_any_more(file):
     keys, other = ApiKeys(file), make_key()
     before = keys.grant(KEY)
-    assert keys.knows(before.token_id)
+    assert keys.knows(before.key_hash)
     change(file, entry("shop-8", other))
     keys.refresh()
     with pytest.raises(Unauthorised):
         keys.grant(KEY)
-    assert not keys.knows(before.token_id)
-    assert keys.knows(keys.grant(other).token_id)
+    assert not keys.knows(before.key_hash)
+    assert keys.knows(keys.grant(other).key_hash)
 
 
 def test_a_file_that_is_broken_later_leaves_the_keys_as_they_were(file):
@@ -77,6 +78,26 @@ def test_a_file_that_is_broken_later_leaves_the_keys_as_they_were(file):
     file.unlink()
     keys.refresh()
     assert keys.grant(KEY).tenant == "shop-7"
+
+
+def test_a_broken_file_is_read_once_and_complained_about_once(file, caplog, monkeypatch):
+    keys, reads, read = ApiKeys(file), [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+    change(file, "[[key]")
+    for _ in range(100):
+        keys.refresh()
+    assert (len(reads), len(caplog.records)) == (1, 1)
+    file.unlink()
+    for _ in range(100):
+        keys.refresh()
+    assert (len(reads), len(caplog.records)) == (1, 2)
+    other = make_key()
+    change(file, entry("shop-8", other))
+    keys.refresh()
+    assert keys.grant(other).tenant == "shop-8"
+    file.unlink()
+    keys.refresh()
+    assert len(caplog.records) == 3, "it was well in between"
 
 
 @pytest.mark.parametrize(

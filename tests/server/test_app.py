@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -6,6 +8,7 @@ from voiceedge.config import Config
 from voiceedge.engines.fake import fake_engines
 from voiceedge.server.admin import Admin
 from voiceedge.server.admission import Admission
+from voiceedge.server.api_keys import ApiKeys
 from voiceedge.server.app import WEB, Shown, build_app
 from voiceedge.server.auth import Door
 from voiceedge.server.client_secrets import ClientSecrets
@@ -27,10 +30,10 @@ async def about(_):
     return PlainTextResponse("{}")
 
 
-@pytest.fixture(scope="module")
-def client():
+@contextmanager
+def serving(door):
     node = make_node(Config(), fake_engines(), 1, lambda *_: None)
-    admission, door = Admission(1), Door(ClientSecrets(None))
+    admission = Admission(1)
     admission.drain()  # so that the live view's stream ends
     sockets = Sockets(node, admission, door)
     feed = Feed(Live(read_budget(None)), lambda: sockets.sessions, admission, node.compute, cores=1)
@@ -38,6 +41,12 @@ def client():
     with TestClient(build_app(node, sockets, admission, door, shown)) as client:
         yield client
     node.compute.close()
+
+
+@pytest.fixture(scope="module")
+def client():
+    with serving(Door(ClientSecrets(None))) as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", GUARDED)
@@ -48,8 +57,12 @@ def test_what_is_the_operators_is_shown_to_the_operator_only(client, path):
     assert client.get(path, auth=("operator", KEY)).status_code == 200
 
 
-def test_what_the_node_is_may_be_known_by_everybody(client):
-    assert client.get("/v1/node").status_code == 200
+def test_what_the_node_is_may_be_known_by_everybody_and_so_by_those_who_may_not_connect(tmp_path):
+    keys = tmp_path / "keys.toml"
+    keys.write_text("", "utf-8")
+    with serving(Door(ClientSecrets(None), api_keys=ApiKeys(keys))) as client:
+        assert client.post("/v1/realtime/client_secrets").status_code == 401
+        assert client.get("/v1/node").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/trace", "/web/trace.js", "/web/waterfall.js"])

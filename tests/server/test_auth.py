@@ -4,7 +4,7 @@ import pytest
 
 from voiceedge.errors import Forbidden, Unauthorised
 from voiceedge.server.api_keys import ApiKeys, hashed, make_key
-from voiceedge.server.auth import Door, key_of
+from voiceedge.server.auth import Door, is_loopback, key_of
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.grant import ANYBODY, Grant
 from voiceedge.server.issuing import Issuer
@@ -32,8 +32,8 @@ def issued():
     return Tokens(keys, issuer="i", audience="a", algorithms=("EdDSA",), clock=lambda: NOW)
 
 
-def token():
-    return ISSUER.sign({"iss": "i", "aud": "a", "sub": "bob", "exp": NOW + 60, "nbf": NOW})
+def token(**more):
+    return ISSUER.sign({"iss": "i", "aud": "a", "sub": "bob", "exp": NOW + 60, "nbf": NOW, **more})
 
 
 def bearer(key):
@@ -127,13 +127,61 @@ async def test_a_key_in_the_url_is_none(static):
 )
 async def test_an_open_door_is_not_open_to_the_pages_of_others(origin, comes_in):
     """Else every site could talk to the node on its visitor's machine."""
-    asked = Door(SECRETS).grant({"origin": origin, "host": "node.local:8080"})
+    asked = Door(SECRETS, is_local=False).grant({"origin": origin, "host": "node.local:8080"})
     if comes_in:
         assert await asked == ANYBODY
     else:
         with pytest.raises(Forbidden) as refused:
             await asked
         assert refused.value.wire_code == "origin_not_allowed"
+
+
+@pytest.mark.parametrize("name", ["evil.example:8080", "node.local:8080", "192.168.1.5:8080", "[fe80::1]:8080"])
+async def test_a_page_whose_name_was_pointed_at_this_machine_does_not_get_in(name):
+    """DNS rebinding: its origin and the handshake's Host are the same."""
+    with pytest.raises(Forbidden):
+        await Door(SECRETS, is_local=True).grant({"origin": f"http://{name}", "host": name})
+
+
+@pytest.mark.parametrize("name", ["localhost:8080", "127.0.0.1:8080", "127.0.0.2:8080", "[::1]:8080"])
+async def test_the_page_of_a_node_that_only_this_machine_reaches_may_connect(name):
+    assert await Door(SECRETS, is_local=True).grant({"origin": f"http://{name}", "host": name}) == ANYBODY
+
+
+@pytest.mark.parametrize("host", ["", "localhost.evil.example", "0.0.0.0", "::", "127.0.0.1.nip.io"])
+def test_what_is_not_this_machine_is_not_taken_for_it(host):
+    assert not is_loopback(host)
+
+
+async def test_what_an_open_node_signed_opens_no_closed_one(static, issued):
+    """They may share a secret, and the open node gives an `ek_` to anybody."""
+    for settings in ({}, {"instructions": "Sell."}):
+        value = SECRETS.make(Grant(tenant="anybody", subject="anybody", updates=(settings,)), 60).value
+        assert (await Door(SECRETS).grant(bearer(value))).is_ephemeral
+        for door in (Door(SECRETS, api_keys=static), Door(SECRETS, tokens=issued)):
+            with pytest.raises(Unauthorised, match="asks for no key"):
+                await door.grant(bearer(value))
+
+
+async def test_what_a_closed_node_signed_opens_it_even_for_somebody_called_anybody(issued):
+    door = Door(SECRETS, tokens=issued)
+    value = SECRETS.make(await door.grant(bearer(token(sub="anybody"))), 60).value
+    assert (await door.grant(bearer(value))).subject == "anybody"
+
+
+async def test_a_token_whose_id_looks_like_a_static_key_is_a_token(static, issued):
+    for door in (Door(SECRETS, tokens=issued), Door(SECRETS, api_keys=static, tokens=issued)):
+        granted = await door.grant(bearer(token(jti=f"key:{hashed(KEY)[::-1]}")))
+        assert door.is_good(granted)
+
+
+async def test_a_client_secret_ends_with_the_static_key_that_it_was_made_for(static, tmp_path):
+    door = Door(SECRETS, api_keys=static)
+    value = SECRETS.make(await door.grant(bearer(KEY)), 60).value
+    assert (await door.grant(bearer(value))).tenant == "shop"
+    (tmp_path / "keys.toml").write_text("", "utf-8")
+    with pytest.raises(Unauthorised, match="not good any more"):
+        await door.grant(bearer(value))
 
 
 async def test_listed_pages_may_connect_and_no_others(static):

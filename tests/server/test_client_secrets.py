@@ -72,6 +72,18 @@ def test_it_is_good_until_the_second_it_ends_and_not_in_it():
     assert refused(value, node(now=NOW + 60)) == "token_expired"
 
 
+@pytest.mark.parametrize(("lifetime_s", "expires_at"), [(7200, NOW + 600), (60, NOW + 60)])
+def test_it_does_not_outlive_what_it_was_made_for(lifetime_s, expires_at):
+    secret = node().make(replace(GRANT, ends_at=NOW + 600), lifetime_s)
+    assert secret.expires_at == expires_at
+    assert node(now=expires_at - 1).grant(secret.value).ends_at == NOW + 600
+    assert refused(secret.value, node(now=expires_at)) == "token_expired"
+
+
+def test_it_says_which_static_key_it_was_made_for():
+    assert node().grant(node().make(replace(GRANT, key_hash="0" * 64), 60).value).key_hash == "0" * 64
+
+
 def test_another_nodes_secret_is_refused():
     value = node().make(GRANT, 60).value
     assert refused(value, node("another secret of thirty-two bytes")) == "invalid_api_key"
@@ -166,4 +178,4 @@ def test_what_does_not_fit_a_header_is_not_even_looked_at():
 
 def test_ten_thousand_letters_of_prose_fit():
     prose = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")[:10_000]
-    assert len(node().make({"instructions": prose}, 60).value) < MAX_VALUE_BYTES
+    assert len(node().make(replace(GRANT, updates=({"instructions": prose},)), 60).value) < MAX_VALUE_BYTES

@@ -90,6 +90,51 @@ async def test_a_withdrawn_key_is_not_good_once_the_keys_are_renewed(clock):
         await keys.key("stolen")
 
 
+@pytest.mark.parametrize("hours", [0.2, 20])
+async def test_a_withdrawn_key_is_not_good_again_because_nobody_came_for_long(clock, hours):
+    issuer = Issuer("a", "stolen")
+    keys = Jwks(issuer, "issuer", clock)
+    await keys.key("a")
+    issuer.key_ids = ("a",)
+    clock.now += hours * 3600
+    with pytest.raises(Unauthorised):
+        await keys.key("stolen")
+    assert issuer.asked == 2
+
+
+async def test_old_keys_wait_for_an_issuer_out_of_reach_once_per_cooldown_only(clock):
+    issuer = Issuer("a")
+    keys = Jwks(issuer, "issuer", clock)
+    await keys.key("a")
+    issuer.away = True
+    clock.now += 2 * FRESH_S + 1
+    for _ in range(20):
+        assert (await keys.key("a")).key_id == "a"
+    assert issuer.asked == 2
+    clock.now += COOLDOWN_S
+    await keys.key("a")
+    assert issuer.asked == 3
+
+
+async def test_old_keys_do_not_wait_for_long_for_a_slow_issuer(clock, monkeypatch):
+    monkeypatch.setattr(jwks, "PATIENCE_S", 0.01)
+    answered = threading.Event()
+    answered.set()
+
+    def slow():
+        answered.wait(10.0)
+        return key_set("a")
+
+    keys = Jwks(slow, "issuer", clock)
+    await keys.key("a")
+    await keys.close()
+    answered.clear()
+    clock.now += 2 * FRESH_S + 1
+    assert (await keys.key("a")).key_id == "a"
+    answered.set()
+    await keys.close()
+
+
 async def test_keys_outlive_their_issuer_but_not_for_ever(clock):
     issuer = Issuer("a")
     keys = Jwks(issuer, "issuer", clock)
@@ -169,6 +214,14 @@ def test_only_public_keys_for_signatures_are_taken():
     ]
     found = read_key_set(json.dumps({"keys": listed}).encode())
     assert {key_id: key.algorithm_name for key_id, key in found.items()} == {"rsa": "RS256", "ec": "ES256"}
+
+
+@pytest.mark.parametrize("key_id", [["x"], {"x": 1}, 7, True])
+async def test_an_id_that_is_no_text_names_no_key_and_stops_nothing(key_id, clock):
+    listed = {"keys": [{**public("a"), "kid": key_id}, public("b")]}
+    keys = Jwks(lambda: json.dumps(listed).encode(), "issuer", clock)
+    assert (await keys.key("b")).key_id == "b"
+    assert read_key_set(json.dumps(listed).encode()).keys() == {"b"}
 
 
 @pytest.mark.parametrize(

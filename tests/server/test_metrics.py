@@ -15,7 +15,8 @@ from tests.server.seen import MODELS, a_turn
 from voiceedge.errors import Overloaded
 from voiceedge.server import metrics as metrics_module
 from voiceedge.server.admission import Admission
-from voiceedge.server.metrics import STEPS, Build, Metrics
+from voiceedge.server.build import Build
+from voiceedge.server.metrics import STEPS, Metrics
 from voiceedge.session.compute import Compute
 
 

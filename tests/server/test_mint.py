@@ -11,6 +11,7 @@ from voiceedge.server.admission import Admission
 from voiceedge.server.app import build_app
 from voiceedge.server.auth import Door
 from voiceedge.server.client_secrets import ClientSecrets
+from voiceedge.server.grant import Grant
 from voiceedge.server.mint import MAX_BODY_BYTES, Mint
 from voiceedge.server.socket import Sockets
 from voiceedge.session.node import make_node
@@ -134,6 +135,29 @@ async def test_a_body_is_read_no_further_than_its_limit():
     request = Request({"type": "http", "method": "POST", "headers": []}, endless)
     assert (await Mint(None, DOOR).client_secrets(request)).status_code == 413
     assert read == MAX_BODY_BYTES + 4096
+
+
+async def test_a_client_that_goes_away_in_its_body_leaves_nothing_in_the_log():
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def gone():
+        return next(messages)
+
+    answer = await Mint(None, DOOR).client_secrets(Request({"type": "http", "method": "POST", "headers": []}, gone))
+    assert answer.status_code == 400
+
+
+def test_a_secret_for_a_token_says_that_it_ends_with_the_token(monkeypatch):
+    async def grant(*_):
+        return Grant(tenant="shop", subject="alice", ends_at=NOW + 20)
+
+    monkeypatch.setattr(DOOR, "grant", grant)
+    node = make_node(Config(), fake_engines(), 1, lambda *_: None)
+    admission = Admission(1)
+    with TestClient(build_app(node, Sockets(node, admission, DOOR), admission, DOOR)) as client:
+        assert ask(client)["expires_at"] == NOW + 20
+        assert ask(client, path="/v1/realtime/sessions", json={})["client_secret"]["expires_at"] == NOW + 20
+    node.compute.close()
 
 
 def test_a_client_secret_makes_no_further_secrets(client):

@@ -17,7 +17,7 @@ def node():
 def test_without_settings_it_is_the_nodes_own(node):
     config = opening_config(node, (), expires_at=7)
     assert (config.kind, config.instructions, config.wire.expires_at) == ("realtime", "The node's own.", 7)
-    assert config.model_requested == node.names.model
+    assert config.wire.model == node.names.model
 
 
 def test_the_settings_are_merged_as_a_session_update(node):
@@ -30,8 +30,8 @@ def test_the_settings_are_merged_as_a_session_update(node):
 
 def test_the_urls_model_wins_over_the_settings(node):
     settings = {"model": "gpt-realtime"}
-    assert opening_config(node, (settings,), expires_at=0).model_requested == "gpt-realtime"
-    assert opening_config(node, (settings,), expires_at=0, model="mine").model_requested == "mine"
+    assert opening_config(node, (settings,), expires_at=0).wire.model == "gpt-realtime"
+    assert opening_config(node, (settings,), expires_at=0, model="mine").wire.model == "mine"
 
 
 TRANSCRIPTION = {"type": "transcription"}

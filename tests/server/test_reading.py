@@ -3,113 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import pairwise
+import struct
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
-from websockets.frames import OP_BINARY, OP_CONT, OP_PING, OP_TEXT, Frame, Opcode
+from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, Opcode
 
+from tests.server.wire import frame, opened, rest
 from voiceedge.server.handshake import HandshakeProtocol
 from voiceedge.server.reading import ReadingProtocol
 
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 LONGEST = 200_000
 """Its length takes 8 bytes."""
 
 
-class Wire(asyncio.Transport):
-    """What the protocol does to its socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.pauses = 0
-        self.is_read = True
-        self.is_closed = False
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def pause_reading(self) -> None:
-        self.pauses += 1
-        self.is_read = False
-
-    def resume_reading(self) -> None:
-        self.is_read = True
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Connection:
-    """A protocol after its handshake, and the app behind it."""
-
-    def __init__(self, kind: type[HandshakeProtocol] = ReadingProtocol) -> None:
-        self.messages: list[Any] = []
-        self.busy = asyncio.Event()
-        self.busy.set()
-        config = uvicorn.Config(
-            self.app,
-            ws_per_message_deflate=False,
-            ws_max_size=2 * LONGEST,
-            ws_ping_interval=None,
-            log_config=None,
-            lifespan="off",
-            interface="asgi3",
-        )
-        self.wire = Wire()
-        self.protocol = kind(config, ServerState(), {})
-        self.protocol.connection_made(self.wire)
-
-    async def app(self, _: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            self.messages.append(message.get("text") or message.get("bytes"))
-            await self.busy.wait()
-
-    async def take(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            if not self.wire.is_closed:
-                self.protocol.data_received(piece)
-            await rest()
-
-    async def close(self) -> None:
-        self.busy.set()
-        self.protocol.connection_lost(None)
-        await rest()
-
-
-async def rest() -> None:
-    """Let the app run until it waits."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def opened(kind: type[HandshakeProtocol] = ReadingProtocol) -> Connection:
-    connection = Connection(kind)
-    await connection.take(HANDSHAKE)
-    return connection
-
-
-def frame(data: str | bytes, opcode: Opcode = OP_TEXT, *, fin: bool = True, mask: bool = True) -> bytes:
-    payload = data.encode() if isinstance(data, str) else data
-    return Frame(opcode, payload, fin=fin).serialize(mask=mask)
-
-
-def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
-    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[begin:end] for begin, end in pairwise(at)]
+def pieces_of(frames: list[bytes], cuts: list[tuple[int, int]], *, apart: bool) -> list[bytes]:
+    """Their bytes, cut where `cuts` say (the number of a frame, and a place in it) and, if `apart`, between frames."""
+    data = b"".join(frames)
+    begins = [0, *accumulate(map(len, frames))]
+    at = {min(begins[which % len(begins)] + place, len(data)) for which, place in cuts}
+    return [data[begin:end] for begin, end in pairwise(sorted(at | {0, len(data)} | set(begins if apart else ())))]
 
 
 @pytest.mark.parametrize("length", [1, 125, 126, 65_535, 65_536, LONGEST])
@@ -121,7 +37,14 @@ async def test_a_text_of_any_length_is_read(length: int):
     await connection.close()
 
 
-FRAMES = st.one_of(
+def around(inner: bytes, opcode: Opcode = OP_BINARY) -> bytes:
+    """A frame whose payload is, on the wire, just `inner`: its mask is zeros."""
+    wide = len(inner) > 125
+    length = struct.pack("!BH", 0x80 | 126, len(inner)) if wide else bytes([0x80 | len(inner)])
+    return bytes([0x80 | opcode]) + length + bytes(4) + inner
+
+
+MESSAGES = st.one_of(
     st.text(min_size=1, max_size=200).map(frame),
     st.text(min_size=1, max_size=200).map(lambda text: frame(text, fin=False) + frame(text, OP_CONT)),
     st.binary(min_size=1, max_size=200).map(lambda data: frame(data, OP_BINARY)),
@@ -130,13 +53,19 @@ FRAMES = st.one_of(
     st.just(frame("unmasked", mask=False)),
     st.just(frame("ab", mask=False) + frame(b"xy", OP_PING, mask=False)),  # as long as if it were masked
     st.just(frame(b"\xff\xfe")),
+    st.just(frame(struct.pack("!H", 1000), OP_CLOSE)),
 )
+FRAMES = st.one_of(MESSAGES, MESSAGES.map(around), MESSAGES.map(lambda inner: around(around(inner))))
 
 
-@given(st.lists(FRAMES, max_size=6), st.lists(st.integers(0, 2000), max_size=5), st.booleans())
-@settings(max_examples=60)
-def test_it_reads_what_the_long_way_reads(frames: list[bytes], cuts: list[int], whole: bool):
-    pieces = frames if whole else pieces_of(b"".join(frames), cuts)
+CUTS = st.tuples(st.integers(0, 5), st.sampled_from([6, 8]) | st.integers(0, 400))
+"""Among others where a frame's payload begins."""
+
+
+@given(st.lists(FRAMES, max_size=6), st.lists(CUTS, max_size=5), st.booleans())
+@settings(max_examples=100)
+def test_it_reads_what_the_long_way_reads(frames: list[bytes], cuts: list[tuple[int, int]], apart: bool):
+    pieces = pieces_of(frames, cuts, apart=apart)
 
     async def read(kind: type[HandshakeProtocol]) -> tuple[Any, ...]:
         connection = await opened(kind)
@@ -148,12 +77,16 @@ def test_it_reads_what_the_long_way_reads(frames: list[bytes], cuts: list[int], 
     assert asyncio.run(read(ReadingProtocol)) == asyncio.run(read(HandshakeProtocol))
 
 
-async def test_what_looks_like_a_message_inside_of_another_one_is_none():
-    inner = frame("inner")
-    outer = bytes([0x80 | OP_BINARY, 0x80 | (4 + len(inner)), 0, 0, 0, 0]) + b"data" + inner  # a mask of zeros
+@pytest.mark.parametrize("before", [b"", b"data"])
+@pytest.mark.parametrize("length", [1, 130])
+async def test_what_looks_like_a_message_inside_of_another_one_is_none_wherever_that_is_cut(before: bytes, length: int):
+    payload = before + frame("x" * length)
+    outer = around(payload)
     connection = await opened()
-    await connection.take(outer[: -len(inner)], inner, frame("next"))
-    assert connection.messages == [b"data" + inner, "next"]
+    for cut in range(1, len(outer)):
+        await connection.take(outer[:cut], outer[cut:], frame("next"))
+        assert connection.messages[-2:] == [payload, "next"], cut
+    assert len(connection.messages) == 2 * (len(outer) - 1)
     await connection.close()
 
 

@@ -1,5 +1,6 @@
 """Who looks on sees what goes on, and words only where they are asked for."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -13,8 +14,9 @@ from tests.server.seen import MODELS, a_turn, seen_node
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
 from voiceedge.protocol.extensions import TurnWords
-from voiceedge.server.metrics import Build
-from voiceedge.server.seeing import seeing
+from voiceedge.server.build import Build
+from voiceedge.server.metrics import Metrics
+from voiceedge.server.seeing import seeing, watched
 
 BUILD = Build("1.2.3", "nano", MODELS)
 WORDS = TurnWords(heard="What is the capital of France?", said="Paris.")
@@ -76,6 +78,16 @@ def test_words_go_into_the_trace_file_and_the_spans_and_nowhere_else(tmp_path, c
         assert "France" not in repr(see.live.since(0)) + repr(list(see.metrics.registry.collect()))
         assert json.loads(path.read_text())["words"] == {"heard": WORDS.heard, "said": WORDS.said}
         assert "France" in str(collector.spans)
+
+
+async def test_the_servers_own_error_leaves_as_it_is_and_the_loop_is_watched_no_more():
+    async def serving():
+        await asyncio.sleep(0)
+        raise ConfigError("no such thing")
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        await watched(serving(), Metrics(BUILD))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def test_a_turn_without_words_leaves_none(tmp_path):

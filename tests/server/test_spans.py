@@ -13,7 +13,7 @@ from tests.server.collector import attributes, collecting
 from tests.server.seen import MODELS, a_turn, seen_node
 from tests.speech import utterance
 from voiceedge.protocol.extensions import TurnWords
-from voiceedge.server.metrics import Build
+from voiceedge.server.build import Build
 from voiceedge.server.spans import MAX_WAITING, STAGES, Spans, resource_of, spans_to
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -137,6 +137,29 @@ def test_when_too_much_waits_it_is_dropped_and_counted():
         spans.opened("sess", {})
     assert fates == {"dropped": 3}
     assert len(spans._waiting) == MAX_WAITING
+
+
+def test_a_session_ends_even_when_too_much_waits():
+    exporter, fates = InMemorySpanExporter(), Fates()
+    spans = spans_of(exporter, fates)
+    spans.opened("sess_1", {})
+    for _ in range(MAX_WAITING):
+        spans.report("sess_1", a_turn())
+    spans.closed("sess_1", 1000)
+    with spans:
+        pass
+    assert fates.pop("dropped") == 1
+    assert "session" in {span.name for span in exporter.get_finished_spans()}
+    assert not spans._sessions
+
+
+def test_sessions_whose_beginning_was_dropped_do_not_fill_the_queue_with_their_ends():
+    spans = spans_of(InMemorySpanExporter(), Fates())
+    for number in range(MAX_WAITING + 3):
+        spans.opened(f"sess_{number}", {})
+    for number in range(2 * MAX_WAITING):
+        spans.closed(f"sess_{number}", 1000)
+    assert len(spans._waiting) == 2 * MAX_WAITING
 
 
 def test_a_turn_whose_session_was_dropped_is_dropped_as_well():

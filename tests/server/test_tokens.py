@@ -55,7 +55,7 @@ async def refused(token, checker=None, match="not good"):
 @pytest.mark.parametrize("algorithm", PRIVATE)
 async def test_a_good_token_opens(algorithm):
     grant = await tokens().grant(signed(algorithm))
-    assert (grant.tenant, grant.subject, grant.ends_at) == ("user-1", "user-1", NOW + 60)
+    assert (grant.tenant, grant.subject, grant.ends_at) == ("user-1", "user-1", NOW + 60 + LEEWAY_S)
 
 
 async def test_what_a_token_allows_is_read():
@@ -98,6 +98,11 @@ async def test_a_token_that_leaves_something_open_is_not_good(name):
         {"voiceedge": {"sessions": "many"}},
         {"voiceedge": {"session": "Sell."}},
         {"voiceedge": None, "sub": "x" * 200},
+        {"sub": "\ud800"},
+        {"jti": "\udfff"},
+        {"voiceedge": {"tenant": "shop\ud800"}},
+        {"voiceedge": {"session": {"instructions": "\ud800"}}},
+        {"voiceedge": {"session": {"\ud800": 1}}},
     ],
 )
 async def test_claims_that_say_something_else_are_not_good(changes):
@@ -110,6 +115,11 @@ async def test_clocks_may_differ_a_little():
     await checker.grant(signed(nbf=NOW + LEEWAY_S))
     await refused(signed(exp=NOW - LEEWAY_S), checker, match="expired")
     await refused(signed(nbf=NOW + LEEWAY_S + 1), checker, match="not good yet")
+
+
+@pytest.mark.parametrize("exp", [NOW - LEEWAY_S + 1, NOW - LEEWAY_S + 0.5, NOW - 10])
+async def test_a_token_that_is_taken_in_the_leeway_opens_a_session_that_lasts(exp):
+    assert (await tokens().grant(signed(exp=exp))).ends_at > NOW
 
 
 async def test_an_unsigned_token_is_not_good():

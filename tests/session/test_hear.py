@@ -21,14 +21,14 @@ LOOKAHEAD = 32
 class Inline:
     """Runs a step where it is asked for."""
 
-    async def run(self, work, *, deadline, trace=None):
+    async def run(self, work, *, deadline, name):
         return work()
 
 
 class Unused:
     """A scheduler that nothing may reach."""
 
-    async def run(self, work, *, deadline, trace=None):
+    async def run(self, work, *, deadline, name):
         raise AssertionError("the scheduler was asked")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.web.chromium import POLL_S, Page, browse
+from voiceedge.server.api_keys import hashed, make_key
 from voiceedge.trace import now
 
 pytestmark = pytest.mark.browser
@@ -218,3 +219,17 @@ def test_a_browser_that_does_not_resample_microphones_is_heard_at_the_right_spee
         ]
         seconds = sent[-1][0] - sent[0][0]
         assert sum(samples for _, samples in sent[1:]) / seconds == pytest.approx(24_000, rel=0.05)
+
+
+def test_a_node_that_asks_for_a_key_gets_the_one_that_is_typed_in(browser, tmp_path):
+    key = make_key()
+    file = tmp_path / "keys.toml"
+    file.write_text(f'[[key]]\nname = "me"\nsha256 = "{hashed(key)}"\n', "utf-8")
+    with node("--api-keys", str(file)) as url, browse(browser, recording(tmp_path / "one.wav", (2.0, 3.0))) as page:
+        start(page, url)
+        page.wait("!document.getElementById('door').hidden", PATIENCE_S)
+        assert page.text("#trouble").startswith("This server asks for a key.")
+        page.evaluate(f"document.getElementById('key').value = '{key}'")
+        page.click("#talk")
+        page.wait("window.voiceedge.inspect().state === 'listening'", PATIENCE_S)
+        assert key not in "".join(page.requests)

@@ -14,8 +14,6 @@ FADE_S = 0.01
 """Cross-fade: two periods of a voice."""
 SLIDE_S = 0.008
 """How far the second piece may be slid: a period of the lowest voices (125 Hz), so a fitting place is always there."""
-HELD_S = FADE_S + SLIDE_S
-"""What of each piece waits for the next one."""
 
 
 class Joints:

@@ -27,7 +27,6 @@ MAX_PHASES = 2_000
 SMALL_PRODUCT = 200_000
 """Multiplications that numpy's BLAS (OpenBLAS: up to 262,144) still does without waking threads of its own, which
 spin and take the core that another engine is working on."""
-MILLISECONDS_A_SECOND = 1000.0
 
 
 class Resampler:
@@ -61,11 +60,6 @@ class Resampler:
     def lookahead_samples(self) -> int:
         """Input samples behind an output sample that must have arrived before it appears."""
         return self._half
-
-    @property
-    def lookahead_ms(self) -> float:
-        """The same in milliseconds: how much later audio comes out than it went in."""
-        return self._half * MILLISECONDS_A_SECOND / self.rate_in_hz
 
     def push(self, audio: PCM) -> PCM:
         """Take the next chunk at `rate_in_hz`; returns what can be said at `rate_out_hz`, maybe nothing."""

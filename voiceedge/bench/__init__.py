@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from voiceedge.bench.interval import Interval, interval
-from voiceedge.bench.options import BenchOptions, Doing, Halt, Listen, NodeFull, NodeUnreachable, Progress
+from voiceedge.bench.options import BenchOptions, Halt, Listen, NodeFull, NodeUnreachable
 from voiceedge.bench.probe import run_bench
-from voiceedge.bench.ramp import Ramp, RampStep
+from voiceedge.bench.progress import Doing, Progress
+from voiceedge.bench.ramp_steps import Ramp, RampStep
 from voiceedge.bench.rendering import render
-from voiceedge.bench.report import BenchReport, TurnRow, to_json
+from voiceedge.bench.report import BenchReport, to_json
+from voiceedge.bench.row import TurnRow
 
 __all__ = [
     "BenchOptions",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from voiceedge.bench.address import shown_url
+
 HIDDEN = "KEY"
 """Stands where a secret stood: reports are shown around."""
 
 _KEY_OPTION = "--api-key"
 
 
-def command_again(arguments: Sequence[str]) -> str:
-    """The shell command out of what followed `voiceedge`, with the key taken out."""
+def command_again(arguments: Sequence[str], url: str) -> str:
+    """The shell command out of what followed `voiceedge`, without what is secret: the key, and parts of the `url`."""
     shown: list[str] = []
     for argument in arguments:
         if shown and shown[-1] == _KEY_OPTION:
@@ -20,5 +22,5 @@ def command_again(arguments: Sequence[str]) -> str:
         elif argument.startswith(f"{_KEY_OPTION}="):
             shown.append(f"{_KEY_OPTION}={HIDDEN}")
         else:
-            shown.append(argument)
+            shown.append(shown_url(url) if argument == url else argument)
     return shlex.join(["voiceedge", *shown])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from voiceedge.bench.conversations import Conversation, Over, Room
-from voiceedge.bench.course import Arrivals
-from voiceedge.bench.figures import distribution
+from voiceedge.bench.conversations import Attendance, Conversation, Over
+from voiceedge.bench.figures import Distribution, distribution
 from voiceedge.bench.options import BenchOptions
 from voiceedge.bench.plan import plan_of
 from voiceedge.bench.recording import Recording
@@ -21,6 +21,23 @@ from voiceedge.bench.watching import Watcher
 TURNS = 3
 """Of a conversation, if nobody says."""
 _SECONDS_A_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How the conversations of an open model came about."""
+
+    per_minute: float
+    """As asked for."""
+    arrived: int
+    dropped: int
+    """Of those, never begun, because `at_most` were being held; beyond a few the run is void."""
+    refused: int
+    """Of those, turned away by the node; their turns count as failed."""
+    most_at_once: int
+    connect_ms: Distribution
+    """From the scheduled arrival to when the session can be talked in. Turns are counted from the microphone's
+    schedule, which begins behind it."""
 
 
 def moments(options: BenchOptions) -> Iterator[float]:
@@ -61,7 +78,7 @@ async def arrive(
                 continue
             plan = plan_of(recordings, options, run=1, session=arrived, turns=options.turns or TURNS)
             watcher.expect(arrived)
-            one = Conversation(options, plan, Room([arrived], over), watcher, seen, arrives=begun + at_s)
+            one = Conversation(options, plan, Attendance([arrived], over), watcher, seen, arrives=begun + at_s)
             held.append(one)
             task = tasks.create_task(_hold(one, watcher), name=f"bench.conversation.{arrived}")
             running.add(task)
@@ -105,7 +122,6 @@ def missing_rows(one: Conversation) -> list[TurnRow]:
             send_lag_ms=0.0,
             run=one.plan.run,
             session=one.plan.session,
-            zero_s=one.arrives,
         )
         for line in one.plan.lines[len(one.rows) :]
     ]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voiceedge.bench.row import TurnRow
+from voiceedge.budget import rank
 
 PERCENTILES = (50, 75, 90, 95, 99)
 SHARE_AROUND = 0.1
@@ -44,11 +45,11 @@ def breakdown(rows: Sequence[TurnRow]) -> tuple[Composition, ...]:
 
 
 def _composition(told: Sequence[TurnRow], n: int, percent: int) -> Composition:
-    rank = max(math.ceil(percent / 100.0 * n), 1) - 1
-    if rank >= len(told):
+    place = rank(n, percent) - 1
+    if place >= len(told):
         return Composition(percent, 0, None, {})
     each_side = max(1, math.ceil(SHARE_AROUND * len(told)) // 2)
-    around = told[max(rank - each_side, 0) : rank + each_side + 1]
+    around = told[max(place - each_side, 0) : place + each_side + 1]
     legs = [{leg.segment: leg.ms for leg in row.legs} for row in around]
     names = dict.fromkeys(name for turn in legs for name in turn)
     return Composition(

@@ -18,11 +18,13 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from voiceedge.audio.pcm import from_pcm16
 from voiceedge.bench import wire
+from voiceedge.bench.address import endpoint, shown_url, turn_detection
 from voiceedge.bench.exchange import Answer, BargeIn, Exchange
 from voiceedge.bench.microphone import Microphone, Utterance
-from voiceedge.bench.options import BenchOptions, Doing, NodeFull, NodeUnreachable, endpoint, turn_detection
+from voiceedge.bench.options import BenchOptions, NodeFull, NodeUnreachable
 from voiceedge.bench.plan import Line
 from voiceedge.bench.playout import Playout
+from voiceedge.bench.progress import Doing
 from voiceedge.bench.proxy import far_away
 from voiceedge.bench.recording import WIRE_RATE_HZ, first_voiced_sample
 from voiceedge.bench.tape import Tape, TapedTurn
@@ -49,12 +51,13 @@ Watch = Callable[[str, Doing], None]
 
 
 @asynccontextmanager
-async def call(options: BenchOptions, tape: Tape | None = None) -> AsyncIterator[Caller]:
+async def call(options: BenchOptions, begin_tape: Callable[[], Tape] | None = None) -> AsyncIterator[Caller]:
     """Open a session with the node and set it up.
 
     Args:
         options: How to reach the node and to talk to it.
-        tape: Records the session.
+        begin_tape: Gives what records the session; asked when the node is there, so that no other tape is replaced
+            by an empty one.
 
     Raises:
         NodeUnreachable: nobody there, not let in, or no Realtime session behind the address.
@@ -82,11 +85,11 @@ async def call(options: BenchOptions, tape: Tape | None = None) -> AsyncIterator
             )
         except InvalidStatus as refusal:
             kind = NodeFull if refusal.response.status_code in _FULL else NodeUnreachable
-            raise kind(_refused(options.url, refusal)) from refusal
+            raise kind(_refused(shown_url(options.url), refusal)) from refusal
         except (OSError, InvalidHandshake, InvalidURI, EOFError, UnicodeError) as error:  # a host name can be neither
-            raise NodeUnreachable(f"no node answers at {options.url}: {_reason(error)}") from error
+            raise NodeUnreachable(f"no node answers at {shown_url(options.url)}: {_reason(error)}") from error
         await way.enter_async_context(socket)
-        caller = Caller(socket, options, tape)
+        caller = Caller(socket, options, None if begin_tape is None else begin_tape())
         await caller.set_up()
         yield caller
 
@@ -144,7 +147,8 @@ class Caller:
                 await self._socket.send(update)
                 await self._expect("session.updated")
         except (TimeoutError, ConnectionClosed, msgspec.DecodeError) as error:
-            raise NodeUnreachable(f"no Realtime session opens at {self._options.url}: {_reason(error)}") from error
+            at = shown_url(self._options.url)
+            raise NodeUnreachable(f"no Realtime session opens at {at}: {_reason(error)}") from error
         with suppress(TimeoutError, ConnectionClosed):
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 trips = [await (await self._socket.ping()) for _ in range(_PINGS)]
@@ -187,7 +191,6 @@ class Caller:
         """
         recording, microphone = line.recording, self.microphone
         watch(recording.name, "speaking")
-        first_lag = len(microphone.lags_s)
         sounding = self._exchange.sounding if self._playout.unplayed_s(self._pace.now()) > 0.0 else None
         utterance = microphone.speak(recording)
         barge_in = None
@@ -197,7 +200,7 @@ class Caller:
         exchange = self._exchange = Exchange(recording, utterance, self._playout, barge_in)
         await self._until_settled(line.think_s, line.interrupt_s, partial(watch, recording.name))
         exchange.disconnected = self._closed
-        exchange.lags_s = microphone.lags_s[first_lag:]
+        exchange.lags_s = microphone.take_lags_s()
         if not exchange.trips_s and self._last_trip_s is not None:
             exchange.trips_s.append(self._last_trip_s)
         return exchange

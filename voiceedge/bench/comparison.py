@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voiceedge.bench.capacity import capacity
-from voiceedge.bench.figures import Ratio, ratio
-from voiceedge.bench.report import BenchReport, Summary, TurnRow, rounded, summarise
+from voiceedge.bench.figures import Estimate, ratio
+from voiceedge.bench.report import BenchReport, rounded
+from voiceedge.bench.row import TurnRow
 from voiceedge.bench.side_by_side import CpuUse, Pair
+from voiceedge.bench.summary import Summary, summarise
 
 SCHEMA = "voiceedge.comparison/1"
 
@@ -33,7 +35,7 @@ class Compared:
         """The figures of one node."""
         return summarise(self.rows(side))
 
-    def ratio(self, percent: float) -> Ratio:
+    def ratio(self, percent: float) -> Estimate:
         """A percentile of the first node over that of the second, failed turns slower than all others."""
         return _ratio_of(self.pairs, percent)
 
@@ -42,12 +44,12 @@ class Compared:
         """The pairs in which neither node failed."""
         return [pair for pair in self.pairs if all(row.client_v2v_ms is not None for row in pair)]
 
-    def ratio_of_answered(self, percent: float) -> Ratio:
+    def ratio_of_answered(self, percent: float) -> Estimate:
         """The same where neither failed: what is left to say when a percentile lies among failed turns."""
         return _ratio_of(self.answered, percent)
 
 
-def _ratio_of(pairs: Sequence[Pair], percent: float) -> Ratio:
+def _ratio_of(pairs: Sequence[Pair], percent: float) -> Estimate:
     groups: dict[str, list[tuple[float | None, float | None]]] = {}
     for ours, theirs in pairs:
         groups.setdefault(ours.audio, []).append((ours.client_v2v_ms, theirs.client_v2v_ms))

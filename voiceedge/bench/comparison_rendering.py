@@ -12,8 +12,8 @@ from rich.text import Text
 
 from voiceedge.bench.comparison import SLOWER_AT_MOST, Compared, Comparison, CurvePoint
 from voiceedge.bench.exchange import Problem
-from voiceedge.bench.figures import Distribution, Ratio
-from voiceedge.bench.report import Drafts
+from voiceedge.bench.figures import Distribution, Estimate
+from voiceedge.bench.summary import Drafts
 
 _COUNTED: dict[Problem, str] = {
     "split": "split",
@@ -85,7 +85,7 @@ def _figures(times: Distribution) -> tuple[str, ...]:
     return (str(times.n), *cells, _number(times.max))
 
 
-def _ends(found: Ratio) -> str:
+def _ends(found: Estimate) -> str:
     """Of the interval, bootstrapped over recordings."""
     return f"{_number(found.low, 2)} to {_number(found.high, 2)}"
 

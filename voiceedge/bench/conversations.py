@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from voiceedge.bench.caller import Caller, call
 from voiceedge.bench.exchange import Exchange
-from voiceedge.bench.options import BenchOptions, Doing, NodeFull, NodeUnreachable
+from voiceedge.bench.options import BenchOptions, NodeFull, NodeUnreachable
 from voiceedge.bench.plan import Line, Plan
+from voiceedge.bench.progress import Doing
 from voiceedge.bench.row import TurnRow, turn_row
 from voiceedge.bench.selfcheck import SelfWatch
 from voiceedge.bench.watching import Watcher
@@ -30,19 +32,19 @@ async def at_once(
     In a ramp all of them end as soon as the node does not let one in: so many are too many, whatever the others do.
     """
     plans = tuple(planned)
-    room = Room((plan.session for plan in plans), over, all_or_none=options.ramp)
-    conversations = [Conversation(options, plan, room, watcher, seen) for plan in plans]
+    attendance = Attendance((plan.session for plan in plans), over, all_or_none=options.ramp)
+    conversations = [Conversation(options, plan, attendance, watcher, seen) for plan in plans]
     async with asyncio.TaskGroup() as tasks:
         held = [tasks.create_task(one.hold(), name=f"bench.conversation.{one.plan.session}") for one in conversations]
-        await room.empty.wait()
+        await attendance.empty.wait()
         for one, task in zip(conversations, held, strict=True):
-            if one.encores or room.given_up:
+            if one.encores or attendance.given_up:
                 task.cancel()
     return conversations
 
 
-class Room:
-    """Where conversations are held: knows when the last one has said what it came to say."""
+class Attendance:
+    """Who is still there: knows when the last one has said what it came to say."""
 
     def __init__(self, sessions: Iterable[int], over: Over, *, all_or_none: bool = False) -> None:
         self._busy = set(sessions)
@@ -79,7 +81,7 @@ class Conversation:
         self,
         options: BenchOptions,
         plan: Plan,
-        room: Room,
+        attendance: Attendance,
         watcher: Watcher,
         seen: SelfWatch,
         arrives: float | None = None,
@@ -95,9 +97,8 @@ class Conversation:
         """Why it ended before its last line."""
         self.encores = 0
         """Lines said again behind the last, uncounted: nobody is measured on a node that the others have left."""
-        self._last: Exchange | None = None
         self._options = options
-        self._room = room
+        self._attendance = attendance
         self._watcher = watcher
         self._seen = seen
         self.arrives = options.pace.now() if arrives is None else arrives
@@ -120,48 +121,53 @@ class Conversation:
                 await self._session(opening_s)
                 opening_s = self._options.think.low
         except NodeUnreachable as error:
-            if not self.encores:
+            if not self._is_through:
                 self.ended_by = error
-        self._room.leave(self.plan.session, self.ended_by)
+        self._attendance.leave(self.plan.session, self.ended_by)
 
     async def _session(self, opening_s: float) -> None:
         tapes = self._options.tapes
-        async with call(self._options, tapes.of(self.plan.session) if tapes else None) as caller:
+        async with call(self._options, partial(tapes.of, self.plan.session) if tapes else None) as caller:
             self.connections += 1
-            self._room.let_in(self.plan.session)
+            self._attendance.let_in(self.plan.session)
             self.round_trip_s = caller.round_trip_s
             if self.connect_ms is None:
                 self.connect_ms = (self._options.pace.now() - self.arrives) * MILLISECONDS_A_SECOND
             try:
                 async with caller.conversation(opening_s):
                     while (line := self._next()) is not None:
+                        self.encores += self._is_through
                         self._done(caller, await caller.say(line, self._watch))
                         if caller.lost or self._options.fresh:
                             break
             finally:
                 self._settle(caller)
 
+    @property
+    def _is_through(self) -> bool:
+        """Whether all lines were said; what follows is an encore."""
+        return len(self.rows) == len(self.plan.lines)
+
     def _next(self) -> Line | None:
+        """The line that is to be said next; None when nothing is."""
         lines = self.plan.lines
-        if self._room.over():
+        if self._attendance.over():
             return None
-        if len(self.rows) < len(lines):
+        if not self._is_through:
             return lines[len(self.rows)]
-        if self._room.empty.is_set():
-            return None
-        self.encores += 1
-        return lines[(self.encores - 1) % len(lines)]
+        return None if self._attendance.empty.is_set() else lines[self.encores % len(lines)]
 
     def _done(self, caller: Caller, exchange: Exchange) -> None:
         self._settle(caller)
-        self._seen.append_lags_s += (lag_s / self._options.pace.speed for lag_s in exchange.lags_s)
+        for lag_s in exchange.lags_s:
+            self._seen.append_lags.add(lag_s / self._options.pace.speed * MILLISECONDS_A_SECOND)
         self._unsettled = exchange
         if self.encores:
             return
         self.rows.append(self._row(exchange))
         self._watcher.turn_done(self.plan.session, self.rows[-1])
-        if len(self.rows) == len(self.plan.lines):
-            self._room.leave(self.plan.session)
+        if self._is_through:
+            self._attendance.leave(self.plan.session)
 
     def _settle(self, caller: Caller) -> None:
         """What was still to come for the last exchange, while the next one interrupted it, has come."""

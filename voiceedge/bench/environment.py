@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from voiceedge import __version__
-from voiceedge.bench.container import cpu_limit_cores, memory_limit_bytes
 from voiceedge.errors import OperatorError
-from voiceedge.trace import Clock, now
+from voiceedge.machine import limits, load_average, machine
+from voiceedge.trace import Clock, cpu_now, now
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _STEAL_FIELD = 7  # of /proc/stat's "cpu" line: user nice system idle iowait irq softirq steal
@@ -19,58 +19,26 @@ _STEAL_FIELD = 7  # of /proc/stat's "cpu" line: user nice system idle iowait irq
 
 def environment() -> dict[str, Any]:
     """What to state beside every figure. The node may run elsewhere: this is the client's side."""
+    found, allowed = machine(), limits()
     return {
         "voiceedge": __version__,
         "python": platform.python_version(),
         "websockets": version("websockets"),
         "platform": platform.platform(terse=True),
         "kernel": platform.release(),
-        "cpu": cpu_model(),
-        "cores": cores(),
+        "cpu": found.cpu,
+        "cores": found.cores,
         "governor": governor(),
-        "memory_bytes": memory_bytes(),
-        "container_cpu_cores": cpu_limit_cores(),
-        "container_memory_bytes": memory_limit_bytes(),
+        "memory_bytes": found.memory_bytes,
+        "container_cpu_cores": allowed.cores,
+        "container_memory_bytes": allowed.memory_bytes,
     }
-
-
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's own name; its architecture where the system does not tell more."""
-    try:
-        lines = cpuinfo.read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def governor(path: Path = _GOVERNOR) -> str | None:
     """How the processor chooses its clock; None where the system does not tell, as in most virtual machines."""
     try:
         return path.read_text("ascii", errors="replace").strip() or None
-    except OSError:
-        return None
-
-
-def memory_bytes() -> int | None:
-    """Of the machine; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def load() -> float | None:
-    """Processes that wanted to run, averaged over the last minute."""
-    try:
-        return round(os.getloadavg()[0], 2)
     except OSError:
         return None
 
@@ -101,9 +69,9 @@ class MachineUse:
     def __init__(self, clock: Clock = now, stat: Path = Path("/proc/stat")) -> None:
         self._clock = clock
         self._stat = stat
-        self._load = load()
+        self._load = _load()
         self._began = clock()
-        self._own_s = _own_cpu_s()
+        self._own_s = cpu_now()
         self._ticks = _ticks(stat)
 
     def so_far(self) -> dict[str, float | None]:
@@ -116,8 +84,8 @@ class MachineUse:
         return {
             "lasted_s": round(lasted_s, 1),
             "load_before": self._load,
-            "load_after": load(),
-            "client_cpu_percent": round(100.0 * (_own_cpu_s() - self._own_s) / lasted_s, 1) if lasted_s > 0.0 else None,
+            "load_after": _load(),
+            "client_cpu_percent": round(100.0 * (cpu_now() - self._own_s) / lasted_s, 1) if lasted_s > 0.0 else None,
             "steal_percent": self._steal_percent(),
         }
 
@@ -128,9 +96,8 @@ class MachineUse:
         return round(100.0 * passed[_STEAL_FIELD] / sum(passed), 2)
 
 
-def _own_cpu_s() -> float:
-    spent = os.times()
-    return spent.user + spent.system
+def _load() -> float | None:
+    return None if (load := load_average()) is None else round(load, 2)
 
 
 def _ticks(stat: Path) -> list[int]:

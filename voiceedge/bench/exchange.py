@@ -264,7 +264,7 @@ class Exchange:
     def heard_ms(self, answer: Answer, at: float) -> int:
         """How much of `answer` has been played: what a client reports when it truncates."""
         heard_s = answer.received_samples / WIRE_RATE_HZ - self._playout.unplayed_s(at)
-        return max(0, int(heard_s * 1000))
+        return max(0, int(heard_s * MILLISECONDS_A_SECOND))
 
     def _user_is_heard(self, at: float) -> None:
         """The node takes what it hears for speech: a client stops playing at once."""

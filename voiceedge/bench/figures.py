@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceedge.budget import rank
+
+_TENTHS = 10
+"""Of a millisecond: reports have no more decimals."""
 _RESAMPLES = 2000
 """Enough for the ends of a 95 % interval to stand still in the second digit."""
 
@@ -25,17 +32,12 @@ def percentile(values: Iterable[float], percent: float) -> float | None:
     Always a value that was measured, also when there are few; None when there are none.
     """
     ordered = sorted(values)
-    return ordered[_rank(len(ordered), percent)] if ordered else None
-
-
-def _rank(n: int, percent: float) -> int:
-    """Place of a percentile among `n` sorted values, from 0."""
-    return max(math.ceil(percent / 100.0 * n), 1) - 1
+    return ordered[rank(len(ordered), percent) - 1] if ordered else None
 
 
 def nearest_rank(values: NDArray[np.float64], percent: float) -> float:
     """`percentile` of many values, shape [n]; nan when there are none."""
-    place = _rank(len(values), percent)
+    place = rank(len(values), percent) - 1
     return float(np.partition(values, place)[place]) if len(values) else math.nan
 
 
@@ -65,6 +67,31 @@ def distribution(values: Iterable[float | None], failed: int = 0) -> Distributio
     return Distribution(len(counted), p50, p95, p99, max(there, default=None), failed)
 
 
+class Tally:
+    """Times of which there are more than are worth keeping: only how many there were of each tenth of a millisecond.
+
+    Its memory is that of the different times, not of all: a run may take hours.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, ms: float) -> None:
+        """Count one."""
+        self._counts[round(ms * _TENTHS)] += 1
+
+    @property
+    def distribution(self) -> Distribution:
+        """What there was, with one decimal."""
+        tenths = sorted(self._counts)
+        ends = list(accumulate(self._counts[one] for one in tenths))
+        n = ends[-1] if ends else 0
+        if not n:
+            return Distribution(0, None, None, None, None)
+        p50, p95, p99 = (tenths[bisect_left(ends, rank(n, percent))] / _TENTHS for percent in (50, 95, 99))
+        return Distribution(n, p50, p95, p99, tenths[-1] / _TENTHS)
+
+
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
@@ -78,10 +105,6 @@ class Estimate:
     low: float | None
     """Of the 95 % interval."""
     high: float | None
-
-
-Ratio = Estimate
-"""A percentile of one side over that of another."""
 
 
 def estimate(
@@ -106,11 +129,11 @@ def estimate(
         for draw in zip(*drawn, strict=True)
     ]
     ordered = sorted(math.inf if math.isnan(one) else one for one in found)
-    low, high = (_finite(ordered[_rank(resamples, end)]) for end in (2.5, 97.5))
+    low, high = (_finite(ordered[rank(resamples, end) - 1]) for end in (2.5, 97.5))
     return Estimate(_finite(statistic(*populations)), low, high)
 
 
-def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -> Ratio:
+def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -> Estimate:
     """The percentile of the first of every pair over the percentile of the second.
 
     Args:
@@ -125,7 +148,7 @@ def ratio(groups: Sequence[Sequence[TimePair]], percent: float, seed: int = 0) -
 
 def _ratio(pairs: NDArray[np.float64], percent: float) -> float:
     """Of pairs, shape [pairs, 2]; nan where both percentiles lie among failed turns."""
-    ours, theirs = np.sort(pairs, axis=0)[_rank(len(pairs), percent)].tolist()
+    ours, theirs = np.sort(pairs, axis=0)[rank(len(pairs), percent) - 1].tolist()
     return quotient(ours, theirs)
 
 

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from voiceedge.bench.figures import Distribution
-from voiceedge.bench.options import Doing, Progress
-from voiceedge.bench.ramp import RampStep
+from voiceedge.bench.progress import Doing, Progress
+from voiceedge.bench.ramp_steps import RampStep
 from voiceedge.trace import Clock, now
 
 REDRAWS_A_SECOND = 2.0

@@ -91,8 +91,7 @@ class Microphone:
         self._speech: deque[PCM] = deque()
         self._on = asyncio.Event()
         self._on.set()
-        self.lags_s: list[float] = []
-        """How late each append of a recording was sent."""
+        self._lags_s: list[float] = []
 
     def switch_off(self) -> None:
         """Send nothing from now on: for two nodes that are asked in turn, so that neither disturbs the other."""
@@ -117,6 +116,11 @@ class Microphone:
             first_sample=first * APPEND_SAMPLES,
         )
 
+    def take_lags_s(self) -> list[float]:
+        """How late each append of the recordings was sent that were spoken since this was last asked."""
+        lags_s, self._lags_s = self._lags_s, []
+        return lags_s
+
     def sample_at(self, moment: float) -> int:
         """The sample, counted from the first one sent, that belongs to a moment of the clock."""
         return round((moment - self._opened) * WIRE_RATE_HZ)
@@ -135,6 +139,6 @@ class Microphone:
             if self._speech:
                 pcm16 = to_pcm16(self._speech.popleft())
                 message = wire.append(pcm16)
-                self.lags_s.append(max(0.0, self._pace.now() - due))
+                self._lags_s.append(max(0.0, self._pace.now() - due))
             self._spoken(pcm16)
             await send(message)

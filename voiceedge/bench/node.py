@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from voiceedge.bench.options import endpoint
+from voiceedge.bench.address import endpoint
 
 NODE_PATH = "/v1/node"
 TIMEOUT_S = 5.0

@@ -6,27 +6,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from typing import Literal, get_args
 
+from voiceedge.bench.address import endpoint, turn_detection
 from voiceedge.bench.interval import Interval
 from voiceedge.bench.pace import Pace
+from voiceedge.bench.progress import Progress
+from voiceedge.bench.row import LEADING_SILENCE, NETWORK, UNEXPLAINED, ZERO_SHIFT
 from voiceedge.bench.tape import Tapes
-from voiceedge.budget import Budget
+from voiceedge.budget import TOTAL, Budget
 from voiceedge.engines import Tts
 from voiceedge.errors import ConfigError, OperatorError
+from voiceedge.trace import SEGMENTS
 
 Listen = Literal["full", "first-audible"]
-Doing = Literal["preparing", "connecting", "speaking", "waiting", "listening", "done"]
-
-REALTIME_PATH = "/v1/realtime"
-_WEBSOCKET_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-_EAGERNESS = ("low", "medium", "high", "auto")
-
 
 LONGEST_RTT_MS = 5000.0
 """Two geostationary hops and some; above it handshakes time out."""
 A_SECOND = Interval(1.0, 1.0)
+LIMITED = (TOTAL, ZERO_SHIFT, *SEGMENTS, NETWORK, LEADING_SILENCE, UNEXPLAINED)
+"""What a limit can be for: a turn, or one of its legs."""
 
 
 class NodeUnreachable(OperatorError):
@@ -53,27 +52,6 @@ class Halt:
     def ask(self) -> None:
         """End it."""
         self.asked = True
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where the run is, for a live line."""
-
-    turn: int
-    """From 1, over all conversations and runs."""
-    turns: int | None
-    """None where only the time is known that the run will take."""
-    audio: str
-    """Name of the recording."""
-    doing: Doing
-    all_doing: tuple[Doing, ...] = ()
-    """What each of the conversations does that are held at once."""
-    p50_ms: float | None = None
-    """Of the turns so far, failed ones slower than all others; None before there is one, or among failed ones."""
-    p95_ms: float | None = None
-    failed: int = 0
-    left_s: float | None = None
-    """What the rest will take, as far as can be told from what is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +123,7 @@ def check(options: BenchOptions) -> None:
     """
     endpoint(options.url, options.model)
     turn_detection(options.turn_detection)
+    check_limits(options.budget)
     for name, number in (
         ("sessions", options.sessions),
         ("runs", options.runs),
@@ -160,6 +139,17 @@ def check(options: BenchOptions) -> None:
     _check_scenario(options)
     if options.listen not in get_args(Listen):
         raise ConfigError(f"listen {options.listen!r} is neither {' nor '.join(get_args(Listen))}")
+
+
+def check_limits(budget: Budget) -> None:
+    """Refuse limits for what no turn has.
+
+    Raises:
+        ConfigError: says which, and what there is.
+    """
+    for limit in budget.limits:
+        if limit.what not in LIMITED:
+            raise ConfigError(f"{limit}: no part of a turn is called {limit.what!r}, only {', '.join(LIMITED)}")
 
 
 def _check_kind(options: BenchOptions) -> None:
@@ -182,40 +172,3 @@ def _check_scenario(options: BenchOptions) -> None:
         raise ConfigError("an answer that is stopped at its first sound cannot be interrupted: leave --listen at full")
     if options.tapes is not None and options.arrivals_per_minute is not None:
         raise ConfigError("every conversation has a tape of its own, and arrivals are too many: no --wav with them")
-
-
-def endpoint(url: str, model: str) -> str:
-    """The address to connect to, asking for the node's own trace of every turn.
-
-    Raises:
-        ConfigError: `url` is none of the accepted forms.
-    """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    try:
-        known = parts.scheme in _WEBSOCKET_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # urlsplit checks the port only when asked
-        known = False
-    if not known:
-        raise ConfigError(f"{url!r} is not a node's address: use ws://HOST:PORT, http://HOST:PORT or HOST:PORT")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/realtime"):  # …/v1 is what the openai client calls its base_url
-        path = path.removesuffix("/v1") + REALTIME_PATH
-    asked = urlencode({"trace": "1", "model": model})
-    query = f"{parts.query}&{asked}" if parts.query else asked
-    return urlunsplit((_WEBSOCKET_SCHEMES[parts.scheme], parts.netloc, path, query, ""))
-
-
-def turn_detection(stated: str) -> dict[str, Any]:
-    """The session's `turn_detection` for the form that the command line takes.
-
-    Raises:
-        ConfigError: neither `semantic_vad[:EAGERNESS]` nor `server_vad[:SILENCE_MS]`.
-    """
-    kind, _, setting = stated.partition(":")
-    if kind == "semantic_vad" and (not setting or setting in _EAGERNESS):
-        return {"type": kind, **({"eagerness": setting} if setting else {})}
-    if kind == "server_vad" and (not setting or setting.isdecimal()):
-        return {"type": kind, **({"silence_duration_ms": int(setting)} if setting else {})}
-    raise ConfigError(
-        f"turn detection {stated!r} is neither semantic_vad[:low|medium|high|auto] nor server_vad[:SILENCE_MS]"
-    )

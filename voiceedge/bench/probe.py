@@ -13,19 +13,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
-from voiceedge.bench.arrivals import TURNS, arrive, conversations_of, missing_rows
+from voiceedge.bench.address import shown_url
+from voiceedge.bench.arrivals import TURNS, Arrivals, arrive, conversations_of, missing_rows
 from voiceedge.bench.conversations import Conversation, Over, at_once
-from voiceedge.bench.course import Arrivals, drift
 from voiceedge.bench.environment import MachineUse, environment
 from voiceedge.bench.hesitation import hesitating
 from voiceedge.bench.node import about_node
-from voiceedge.bench.options import BenchOptions, NodeFull, Progress, check
+from voiceedge.bench.options import BenchOptions, NodeFull, check
 from voiceedge.bench.plan import plans
+from voiceedge.bench.progress import Progress
 from voiceedge.bench.questions import questions
-from voiceedge.bench.ramp import RampStep, Told, climb
+from voiceedge.bench.ramp import Told, climb
+from voiceedge.bench.ramp_steps import RampStep
 from voiceedge.bench.recording import Recording, load_recordings, spoken
 from voiceedge.bench.report import BenchReport
-from voiceedge.bench.selfcheck import SelfWatch, watching
+from voiceedge.bench.selfcheck import SelfWatch, checking
+from voiceedge.bench.soak import drift
 from voiceedge.bench.watching import Watcher
 from voiceedge.errors import ConfigError
 from voiceedge.trace import MILLISECONDS_A_SECOND, epoch_s
@@ -70,7 +73,7 @@ async def bench_recordings(options: BenchOptions, recordings: list[Recording]) -
         return options.halt.asked or pace.now() >= ends
 
     watcher = Watcher(options, _turns(options, len(recordings)), None if options.soak_s is None else ends)
-    async with watching() as seen:
+    async with checking() as seen:
         if options.arrivals_per_minute is None:
             held, ended = await _runs(options, recordings, watcher, seen, over)
             rows = [row for one in held for row in one.rows]
@@ -86,7 +89,8 @@ async def bench_recordings(options: BenchOptions, recordings: list[Recording]) -
         **machine.so_far(),
         "round_trip_ms": _round_trip_ms(held),
     }
-    in_time = sorted(rows, key=lambda row: row.zero_s or 0.0)
+    arrived = {one.plan.session: one.arrives for one in held}  # the moment of a turn that never was
+    in_time = sorted(rows, key=lambda row: arrived[row.session] if row.zero_s is None else row.zero_s)
     return BenchReport(
         about,
         tuple(rows),
@@ -139,7 +143,7 @@ def _round_trip_ms(held: Sequence[Conversation]) -> float | None:
 def _asked(options: BenchOptions) -> dict[str, str | int | float | None]:
     """What was asked for, to state beside the figures."""
     return {
-        "url": options.url,
+        "url": shown_url(options.url),
         "model": options.model,
         "turn_detection": options.turn_detection,
         "listen": options.listen,
@@ -156,8 +160,20 @@ def _asked(options: BenchOptions) -> dict[str, str | int | float | None]:
     }
 
 
+def _spare(recordings: Sequence[Recording], options: BenchOptions) -> None:
+    """Refuse to record over what is played."""
+    if options.tapes is None:
+        return
+    most = options.at_most if options.ramp else options.sessions
+    tapes = {options.tapes.path_of(session).resolve() for session in range(1, most + 1)}
+    for one in recordings:
+        if one.file is not None and one.file.resolve() in tapes:
+            raise ConfigError(f"--wav would record over {one.file}, which is played")
+
+
 def _recordings(options: BenchOptions) -> list[Recording]:
     recordings = load_recordings(options.audio)
+    _spare(recordings, options)
     texts = options.say if options.say or options.audio else questions()
     if texts and options.tts is None:
         raise ConfigError("there is no voice to speak the text with")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from voiceedge.bench.capacity import capacity, next_sessions
-from voiceedge.bench.options import BenchOptions, NodeFull
+from voiceedge.bench.options import BenchOptions, NodeFull, NodeUnreachable
+from voiceedge.bench.ramp_steps import Ramp, RampStep
+from voiceedge.bench.report import BenchReport
 from voiceedge.bench.slo import kept
-
-if TYPE_CHECKING:  # a report holds a ramp, whose steps hold reports
-    from voiceedge.bench.report import BenchReport
 
 TURNS, TURNS_EACH = 24, 8
 """Turns of all conversations together, and of each at least: the shipped questions once. A p95 of less is one turn's
@@ -20,53 +18,7 @@ CLOSING_S = 2.0
 """Sessions of the step before may still be closing when a node says that it is full: it is asked once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class RampStep:
-    """One number of conversations, tried."""
-
-    sessions: int
-    report: BenchReport
-    """Of both tries, where it was tried twice; without turns, where the node did not let so many in."""
-    kept: bool
-    """Whether all limits were kept, every conversation to its end."""
-    tries: int = 1
-    """2 where the first was too close to a limit to tell, or this client was too busy."""
-
-    @property
-    def is_void(self) -> bool:
-        """Whether this client is to blame, or may be: a limit was missed, and the client was too busy.
-
-        Where the limits were kept it does not matter: what a busy client adds is counted against the node.
-        """
-        check = self.report.self_check
-        return not self.kept and check is not None and check.void
-
-
-@dataclass(frozen=True, slots=True)
-class Ramp:
-    """How many conversations a node can hold."""
-
-    steps: tuple[RampStep, ...]
-    """In the order in which they were tried."""
-    capacity: int
-    """The largest number that kept the limits, below the smallest that did not; 0 when none did."""
-    limit_reason: str
-    """Why it is not larger: a sentence without its full stop."""
-
-    @property
-    def best(self) -> RampStep:
-        """The step of the capacity; where there is none, the smallest one."""
-        held = [step for step in self.steps if step.kept and step.sessions == self.capacity]
-        return held[-1] if held else min(self.steps, key=lambda step: step.sessions)
-
-    @property
-    def is_void(self) -> bool:
-        """Whether the capacity may be larger, because it ends where this client was too busy to tell."""
-        failed = [step for step in self.steps if not step.kept]
-        return bool(failed) and min(failed, key=lambda step: step.sessions).is_void
-
-
-Measure = Callable[[BenchOptions], Awaitable["BenchReport"]]
+Measure = Callable[[BenchOptions], Awaitable[BenchReport]]
 """Holds the conversations that are asked for; raises `NodeFull` where the node does not let all of them in."""
 Told = Callable[[RampStep], None]
 
@@ -75,13 +27,15 @@ async def climb(options: BenchOptions, measure: Measure, told: Told) -> Ramp:
     """Try more and more conversations until the capacity is known; `told` gets each step when it is done.
 
     Doubles, then halves what lies between. A number that is too close to a limit to tell is tried once more and
-    judged by both tries: so the answer does not hang on one slow turn.
+    judged by both tries: so the answer does not hang on one slow turn. A node that is gone ends it: what was measured
+    until then is kept.
 
     Raises:
         NodeUnreachable: there is no session at all.
     """
     steps: list[RampStep] = []
     tried: dict[int, bool] = {}
+    gone: str | None = None
     at_most, reason = options.at_most, f"no more than {options.at_most} were tried (--at-most)"
     while not options.halt.asked and (sessions := next_sessions(tried, at_most)) is not None:
         try:
@@ -92,12 +46,21 @@ async def climb(options: BenchOptions, measure: Measure, told: Told) -> Ramp:
                 raise
             at_most, reason = let_in, f"the node takes no more than {let_in} sessions"
             step = RampStep(sessions, _turned_away(steps[-1].report, reason), kept=False)
+        except NodeUnreachable as lost:
+            if not steps:
+                raise
+            gone = f"with {_conversations(sessions)} the node was lost: {lost}"
+            break
         else:
             tried[sessions] = step.kept
         steps.append(step)
         told(step)
-    why = _reason(options, steps, tried, reason)
-    return Ramp(tuple(steps), capacity(tried), why[0].upper() + why[1:])
+    why = gone or _reason(options, steps, tried, reason)
+    return Ramp(tuple(steps), capacity(tried), why[0].upper() + why[1:], lost=gone is not None)
+
+
+def _conversations(count: int) -> str:
+    return f"{count} conversation{'s' * (count > 1)}"
 
 
 def _turned_away(before: BenchReport, reason: str) -> BenchReport:
@@ -118,7 +81,7 @@ def _reason(options: BenchOptions, steps: list[RampStep], tried: dict[int, bool]
         why = report.interrupted
     else:
         why = "; ".join(str(one) for one in report.judged if not one.verdict.kept)
-    return f"with {failed} conversation{'s' * (failed > 1)} {why}"
+    return f"with {_conversations(failed)} {why}"
 
 
 async def _try(options: BenchOptions, sessions: int, measure: Measure) -> RampStep:
@@ -132,7 +95,12 @@ async def _try(options: BenchOptions, sessions: int, measure: Measure) -> RampSt
     step = RampStep(sessions, first, _kept(first))
     if options.halt.asked or first.interrupted or not (step.is_void or any(one.is_close for one in first.judged)):
         return step
-    second = await measure(replace(asked, seed=asked.seed + 1))
+    try:
+        second = await measure(replace(asked, seed=asked.seed + 1))
+    except NodeFull:
+        raise
+    except NodeUnreachable as lost:
+        return RampStep(sessions, replace(first, interrupted=str(lost)), kept=False, tries=2)
     report = second if step.is_void else _together(first, second)
     return RampStep(sessions, report, _kept(report), tries=2)
 

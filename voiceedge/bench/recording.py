@@ -44,6 +44,8 @@ class Recording:
     """What was said, where a list states it."""
     hesitates_s: float | None = None
     """How long a pause was put into it (`bench/hesitation`); None for a recording as it is."""
+    file: Path | None = None
+    """Where it was read; None for what was spoken."""
 
 
 def load_recordings(paths: Iterable[Path]) -> list[Recording]:
@@ -139,4 +141,4 @@ def _read(path: Path, name: str, last_voiced_s: float | None = None, text: str |
     last_voiced = last_voiced_sample(audio) if last_voiced_s is None else round(last_voiced_s * WIRE_RATE_HZ)
     if last_voiced is None or not 0 < last_voiced <= len(audio) + _FRAME_SAMPLES:
         raise AudioUnreadable(f"{path} holds no speech that an answer could be measured from")
-    return Recording(name, audio, min(last_voiced, len(audio)), text)
+    return Recording(name, audio, min(last_voiced, len(audio)), text, file=path)

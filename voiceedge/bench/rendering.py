@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import get_args
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -13,15 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from voiceedge.bench.breakdown import breakdown
-from voiceedge.bench.compare_rendering import render_change
+from voiceedge.bench.change_rendering import render_change
 from voiceedge.bench.figures import Distribution
-from voiceedge.bench.options import Doing, Progress
 from voiceedge.bench.rendering_about import about
 from voiceedge.bench.rendering_course import course
 from voiceedge.bench.rendering_turns import compositions, milliseconds, transcript, turns, waterfall, went_wrong
-from voiceedge.bench.report import INTERVAL, LATE_APPEND_MS, BenchReport, Drafts, Summary, summarise
-from voiceedge.bench.selfcheck import SelfCheck
+from voiceedge.bench.report import INTERVAL, BenchReport
+from voiceedge.bench.selfcheck import LAG_MS, SelfCheck
 from voiceedge.bench.slo import Judged
+from voiceedge.bench.summary import Drafts, Summary, summarise
 
 
 def render(report: BenchReport) -> RenderableType:
@@ -31,15 +29,6 @@ def render(report: BenchReport) -> RenderableType:
     and conversation. Wants a console that wraps; the last line, the command, stays in one piece on any.
     """
     return Group(*_parts(report))
-
-
-def progress_line(progress: Progress) -> str:
-    """What happens now, in one line."""
-    if len(progress.all_doing) <= 1:
-        return f"{progress.turn}/{progress.turns} {progress.audio}: {progress.doing}"
-    counted = Counter(progress.all_doing)
-    doing = ", ".join(f"{counted[one]} {one}" for one in get_args(Doing) if counted[one])
-    return f"{progress.turn}/{progress.turns} of {len(progress.all_doing)} conversations: {doing}"
 
 
 def _parts(report: BenchReport) -> Iterator[RenderableType]:
@@ -169,9 +158,10 @@ def _curve(report: BenchReport) -> RenderableType:
     found = [(step, step.report.summary.client_v2v_ms) for step in steps]
     widest_ms = max((times.p95 for _, times in found if times.p95 is not None), default=0.0) or 1.0
     for step, times in found:
-        length = _CURVE_CELLS if times.p95 is None else round(times.p95 / widest_ms * _CURVE_CELLS)
-        bar = "∞" if times.p95 is None and times.failed else "█" * length
-        kept = Text("yes" if step.kept else "no", style="green" if step.kept else "red")
+        bar = "∞" if times.failed else ""  # without any turn the node refused so many
+        if times.p95 is not None:
+            bar = "█" * round(times.p95 / widest_ms * _CURVE_CELLS)
+        kept = Text("yes" if step.kept else "no" if times.n else "refused", style="green" if step.kept else "red")
         table.add_row(str(step.sessions), *_figures(times), kept, Text(bar, style="cyan"))
     said = f"Capacity: {report.ramp.capacity} conversations at once. {report.ramp.limit_reason}"
     return Group(table, Text(said, style="bold"))
@@ -205,7 +195,7 @@ def _judgement(report: BenchReport, summary: Summary) -> Iterator[RenderableType
     if report.self_check is not None:
         yield _self_check(report.self_check)
     lag_ms = summary.send_lag_ms.max or 0.0
-    if lag_ms > LATE_APPEND_MS:
+    if lag_ms > LAG_MS:
         yield Text(f"one append was sent {lag_ms:.0f} ms late, which counts against the node", style="yellow")
 
 

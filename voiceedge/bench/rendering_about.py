@@ -35,21 +35,23 @@ def about(report: BenchReport) -> Iterator[RenderableType]:
 
 
 def _asked(facts: Mapping[str, Any]) -> str:
+    is_open = facts.get("arrivals_per_minute") is not None
     said = (
         (facts.get("url"), "{}"),
         (facts.get("turn_detection"), "turn detection {}"),
         (facts.get("listen"), "listening: {}"),
         (facts.get("sessions"), "sessions: {}"),
-        (facts.get("conversations"), "{} at once"),
+        (None if is_open else facts.get("conversations"), "{} at once"),
         (facts.get("think_s"), "thinks {} s"),
         (facts.get("arrivals_per_minute"), "open model of {} arrivals a minute"),
         (facts.get("soak_s"), "for {} s"),
         (facts.get("hesitate_s"), "hesitates {} s"),
+        (facts.get("barge_in_s"), "interrupts after {} s"),
         (facts.get("via_rtt_ms"), "{} ms put into the way"),
         (facts.get("seed"), "seed {}"),
     )
     told = [form.format(value) for value, form in said if value is not None]
-    if "conversations" in facts and facts.get("arrivals_per_minute") is None:
+    if "conversations" in facts and not is_open:
         told.append("closed model: every question waits for the answer before it")
     return ", ".join(told)
 

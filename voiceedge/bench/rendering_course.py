@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from voiceedge.bench.course import Arrivals, Drift
+from voiceedge.bench.arrivals import Arrivals
 from voiceedge.bench.figures import Distribution
 from voiceedge.bench.report import BenchReport
+from voiceedge.bench.soak import Drift
 
 
 def course(report: BenchReport) -> Iterator[Text]:

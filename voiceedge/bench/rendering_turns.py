@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voiceedge.bench.breakdown import Composition
-from voiceedge.bench.report import TurnRow
+from voiceedge.bench.row import TurnRow
 from voiceedge.bench.stages import stages
 
 _BAR_CELLS = 40

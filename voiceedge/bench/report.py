@@ -6,31 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
+from voiceedge.bench.arrivals import Arrivals
 from voiceedge.bench.breakdown import breakdown
-from voiceedge.bench.compare import Change
-from voiceedge.bench.course import Arrivals, Drift
+from voiceedge.bench.change import Change
 from voiceedge.bench.figures import percentile
-from voiceedge.bench.ramp import Ramp, RampStep
-from voiceedge.bench.row import TurnRow, turn_row
+from voiceedge.bench.ramp_steps import Ramp, RampStep
+from voiceedge.bench.row import TurnRow
 from voiceedge.bench.selfcheck import SelfCheck
 from voiceedge.bench.slo import Judged, judge
+from voiceedge.bench.soak import Drift
 from voiceedge.bench.stages import stages
-from voiceedge.bench.summary import Drafts, Summary, summarise
+from voiceedge.bench.summary import Summary, summarise
 from voiceedge.budget import Budget
-
-__all__ = [
-    "INTERVAL",
-    "LATE_APPEND_MS",
-    "SCHEMA",
-    "BenchReport",
-    "Drafts",
-    "Summary",
-    "TurnRow",
-    "rounded",
-    "summarise",
-    "to_json",
-    "turn_row",
-]
 
 SCHEMA = "voiceedge.bench/3"
 
@@ -39,9 +26,6 @@ INTERVAL = (
     "the answer (10 ms above -50 dBFS) at the moment the speaker plays it; both at the client."
 )
 """What every figure of voice to voice means."""
-
-LATE_APPEND_MS = 20.0
-"""An append that is later than its own length: the client was too busy to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from voiceedge.bench.figures import Distribution, distribution
+from voiceedge.bench.figures import Distribution, Tally
 from voiceedge.errors import OperatorError
-from voiceedge.trace import MILLISECONDS_A_SECOND, now
+from voiceedge.trace import MILLISECONDS_A_SECOND, cpu_now, now
 
 CPU_PERCENT = 80.0
 """Of the one core that the event loop can use. The share that is left is what keeps a message from waiting for
@@ -69,32 +68,32 @@ class SelfWatch:
     """Looks after the bench while it runs."""
 
     def __init__(self) -> None:
-        self._begun, self._cpu_s = now(), _cpu_s()
-        self._loop_lags_s: list[float] = []
-        self.append_lags_s: list[float] = []
-        """Seconds on the wall; whoever sends appends adds them."""
+        self._begun, self._cpu_s = now(), cpu_now()
+        self._loop_lags = Tally()
+        self.append_lags = Tally()
+        """Milliseconds on the wall; whoever sends appends adds them."""
 
     async def watch(self) -> None:
         """Look whether the event loop keeps its times, until cancelled."""
         while True:
             due = now() + _LOOK_S
             await asyncio.sleep(_LOOK_S)
-            self._loop_lags_s.append(max(0.0, now() - due))
+            self._loop_lags.add(max(0.0, now() - due) * MILLISECONDS_A_SECOND)
 
     def check(self, offered: int = 0, dropped: int = 0) -> SelfCheck:
         """What was seen until now."""
         lasted_s = max(now() - self._begun, _LOOK_S)
         return SelfCheck(
-            cpu_percent=100.0 * (_cpu_s() - self._cpu_s) / lasted_s,
-            loop_lag_ms=_in_ms(self._loop_lags_s),
-            append_lag_ms=_in_ms(self.append_lags_s),
+            cpu_percent=100.0 * (cpu_now() - self._cpu_s) / lasted_s,
+            loop_lag_ms=self._loop_lags.distribution,
+            append_lag_ms=self.append_lags.distribution,
             offered=offered,
             dropped=dropped,
         )
 
 
 @asynccontextmanager
-async def watching() -> AsyncIterator[SelfWatch]:
+async def checking() -> AsyncIterator[SelfWatch]:
     """Watch for as long as the body lasts."""
     seen = SelfWatch()
     # no TaskGroup: it would put the body's own error into a group
@@ -105,13 +104,3 @@ async def watching() -> AsyncIterator[SelfWatch]:
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
-
-
-def _in_ms(seconds: list[float]) -> Distribution:
-    return distribution(one * MILLISECONDS_A_SECOND for one in seconds)
-
-
-def _cpu_s() -> float:
-    """Processor seconds that this process and its threads have used."""
-    times = os.times()
-    return times.user + times.system

@@ -14,11 +14,13 @@ from functools import partial
 
 from voiceedge.bench.caller import Caller, Watch, call
 from voiceedge.bench.environment import cpu_s
-from voiceedge.bench.options import A_SECOND, BenchOptions, Doing
+from voiceedge.bench.options import A_SECOND, BenchOptions
 from voiceedge.bench.plan import Line
 from voiceedge.bench.probe import bench_recordings
+from voiceedge.bench.progress import Doing
 from voiceedge.bench.recording import Recording
-from voiceedge.bench.report import BenchReport, TurnRow, turn_row
+from voiceedge.bench.report import BenchReport
+from voiceedge.bench.row import TurnRow, turn_row
 from voiceedge.trace import now
 
 Pair = tuple[TurnRow, TurnRow]

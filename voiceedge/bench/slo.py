@@ -114,7 +114,9 @@ def _blame(
     if len(in_time) > len(late):
         medians = {name: statistics.median(path.get(name, 0.0) for path in in_time) for name in names}
         return _furthest(times, medians, _IN_TIME)
-    return _furthest(times, USUAL_MS, _SMALL)
+    # beyond the node nothing is usual: the silence in front of a voice is to blame only where the node is not
+    of_node = {name: ms for name, ms in times.items() if ms > USUAL_MS.get(name, math.inf)}
+    return _furthest(of_node or times, USUAL_MS, _SMALL)
 
 
 def _furthest(times: dict[str, float], usual_ms: dict[str, float], usual: str) -> Blame | None:

@@ -26,6 +26,7 @@ import numpy as np
 
 from voiceedge.audio.pcm import PCM, to_int16
 from voiceedge.bench.recording import WIRE_RATE_HZ
+from voiceedge.bench.writable import check_writable, not_written
 from voiceedge.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Tape:
             self._file = path.open("wb")
             self._turns = turns_beside(path).open("wb")
         except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+            raise not_written(path, error) from error
         self._wav = wave.open(self._file, "wb")  # noqa: SIM115 - as long as the conversation
         self._wav.setnchannels(len(CHANNELS))
         self._wav.setsampwidth(2)
@@ -216,17 +217,22 @@ class Tapes:
         self._tapes: dict[int, Tape] = {}
 
     def __enter__(self) -> Self:
-        """Begin the first tape, so that a place that cannot be written shows before anybody speaks.
+        """Look whether the first tape can be written, before anybody speaks; what lies there is not touched yet.
 
         Raises:
-            ConfigError: it is one.
+            ConfigError: it cannot.
         """
-        self.of(1)
+        for file in (self.path_of(1), turns_beside(self.path_of(1))):
+            check_writable(file)
         return self
 
     def __exit__(self, *_: object) -> None:
         for tape in self._tapes.values():
             tape.close()
+
+    def path_of(self, session: int) -> Path:
+        """Where the tape of a conversation lies, from 1."""
+        return numbered(self._path, session) if self._several else self._path
 
     def of(self, session: int) -> Tape:
         """The tape of a conversation, from 1; begun when it is first asked for.
@@ -235,7 +241,7 @@ class Tapes:
             ConfigError: it cannot be written.
         """
         if session not in self._tapes:
-            self._tapes[session] = Tape(numbered(self._path, session) if self._several else self._path)
+            self._tapes[session] = Tape(self.path_of(session))
         return self._tapes[session]
 
 
@@ -252,12 +258,14 @@ def turns_beside(path: Path) -> Path:
 def stated_turns(path: Path) -> tuple[TapedTurn, ...] | None:
     """Read what lies beside a tape; None where nothing does, as with a recording made by something else.
 
+    A last line without its end is left out: there was a cut while it was written.
+
     Raises:
         ConfigError: it is not of this format.
     """
     beside = turns_beside(path)
     with suppress(FileNotFoundError):
-        lines = beside.read_bytes().splitlines()
+        lines = beside.read_bytes().split(b"\n")[:-1]
         try:
             label = msgspec.json.decode(lines[0] if lines else b"", type=Label)
             turns = tuple(_turns(lines[1:]))

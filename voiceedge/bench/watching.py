@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from dataclasses import replace
 
-from voiceedge.bench.figures import distribution
-from voiceedge.bench.options import BenchOptions, Doing, Progress
+from voiceedge.bench.options import BenchOptions
+from voiceedge.bench.progress import Doing, Progress
 from voiceedge.bench.row import TurnRow
+from voiceedge.budget import rank
 
 
 class Watcher:
@@ -19,12 +22,14 @@ class Watcher:
     """
 
     def __init__(self, options: BenchOptions, turns: int | None, ends: float | None = None) -> None:
-        self._tell = options.progress
+        self._progress = options.progress
         self._now = options.pace.now
         self._begun = self._now()
         self._ends = ends
         self._doing: dict[int, Doing] = {}
-        self._totals: list[float | None] = []
+        self._totals: list[float] = []
+        """Of all turns in order, infinite for failed ones."""
+        self._failed = 0
         self._last = Progress(1, turns, "", "connecting", left_s=self._left_s(turns))
 
     def expect(self, session: int) -> None:
@@ -44,17 +49,16 @@ class Watcher:
     def turn_done(self, session: int, row: TurnRow) -> None:
         """A conversation has finished a turn."""
         self._doing[session] = "done"
-        self._totals.append(row.client_v2v_ms)
-        failed = self._totals.count(None)
-        times = distribution(self._totals, failed)
+        self._failed += row.client_v2v_ms is None
+        insort(self._totals, math.inf if row.client_v2v_ms is None else row.client_v2v_ms)
         progress = replace(
             self._last,
             turn=len(self._totals),
             audio=row.audio,
             doing="done",
-            p50_ms=times.p50,
-            p95_ms=times.p95,
-            failed=failed,
+            p50_ms=self._percentile(50),
+            p95_ms=self._percentile(95),
+            failed=self._failed,
             left_s=self._left_s(self._last.turns),
         )
         self._show(progress)
@@ -63,8 +67,12 @@ class Watcher:
         progress = replace(progress, all_doing=tuple(self._doing.values()))
         if progress != self._last:
             self._last = progress
-            if self._tell is not None:
-                self._tell(progress)
+            if self._progress is not None:
+                self._progress(progress)
+
+    def _percentile(self, percent: float) -> float | None:
+        found = self._totals[rank(len(self._totals), percent) - 1]
+        return found if math.isfinite(found) else None
 
     def _left_s(self, turns: int | None) -> float | None:
         """Until the end, where it is known; else what the turns so far took, for each that is to come."""

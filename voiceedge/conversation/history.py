@@ -156,11 +156,6 @@ class History:
         """
         return self.items[self._index(item_id)]
 
-    @property
-    def last_id(self) -> str | None:
-        """Id of the last item."""
-        return self.items[-1].id if self.items else None
-
     def insert(self, item: Item, previous_id: str | None = None) -> str | None:
         """Put an item behind `previous_id` (None: at the end; "root": in front); return the id now before it.
 

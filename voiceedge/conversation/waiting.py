@@ -96,11 +96,6 @@ def wait_ms(probability: float | None, words: Words | None, patience: float = 1.
     return patience * min(wait, LONGEST_MS)
 
 
-def longest_wait_ms(patience: float) -> float:
-    """What no wait exceeds, in ms."""
-    return LONGEST_MS * max(patience, 1.0)
-
-
 def _wait_by_odds(odds: float) -> float:
     if odds <= WAIT_MS[0][0]:
         return WAIT_MS[0][1]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from voiceedge.doctor.machine import Machine
 from voiceedge.doctor.models import Choice
 from voiceedge.doctor.selftest import AnySpeed, LlmSpeed, Speed
 from voiceedge.engines import STAGES, Stage
+from voiceedge.machine import Machine
 from voiceedge.trace import MILLISECONDS_A_SECOND
 
 

@@ -75,4 +75,6 @@ def _taken(host: str, port: int) -> OSError | None:
             bound.bind(address)
     except OSError as error:
         return error
+    except UnicodeError:  # of getaddrinfo, for parts of a name that are empty or too long
+        return OSError(errno.EINVAL, "no host can have such a name")
     return None

@@ -16,8 +16,8 @@ from rich.text import Text
 from voiceedge import __version__
 from voiceedge.doctor.finding import Finding, Level
 from voiceedge.doctor.forecast import BUSY, TALK, WAIT_MS, Forecast, recommended
-from voiceedge.doctor.machine import Machine
 from voiceedge.doctor.selftest import AnySpeed, LlmSpeed
+from voiceedge.machine import Machine
 from voiceedge.trace import MILLISECONDS_A_SECOND
 
 SCHEMA = "voiceedge.doctor/1"

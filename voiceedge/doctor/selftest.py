@@ -6,7 +6,6 @@ with the same threads, one after the other, and let go again.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
@@ -32,7 +31,8 @@ from voiceedge.engines import (
     Vad,
 )
 from voiceedge.engines.loading import LocalModel, ThreadPlan, load_engine
-from voiceedge.trace import Clock, now
+from voiceedge.errors import EngineFailed
+from voiceedge.trace import Clock, cpu_now, now
 
 SELF_TEST_S = 10.0
 """For all models together, without the time to load them."""
@@ -96,12 +96,6 @@ AnySpeed = Speed | LlmSpeed
 Loader = Callable[[LocalModel], object]
 
 
-def cpu_now() -> float:
-    """CPU seconds that this process has used, with all its threads."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 @dataclass(frozen=True, slots=True)
 class Watches:
     """The clock, and the one that only runs while this process computes."""
@@ -139,6 +133,9 @@ def try_speed(stage: Stage, model: str, engine: object, speech: PCM, seconds: fl
         speech: what the listening ones hear, [samples] at 16 kHz.
         seconds: how long about.
         watches: of time and of CPU time.
+
+    Raises:
+        EngineFailed: a language model has nothing to say.
     """
     audio_s = speech.size / LISTENING_RATE_HZ
     match stage:
@@ -193,7 +190,11 @@ def _thinking(model: str, llm: Llm, seconds: float, watches: Watches) -> LlmSpee
 
 
 def _answer(steps: Iterable[object], watches: Watches) -> tuple[Cost, Cost]:
-    """What a token took to read, and to write, in one answer."""
+    """What a token took to read, and to write, in one answer.
+
+    Raises:
+        EngineFailed: there is no second token.
+    """
     begun = watches.wall(), watches.cpu()
     read, first, last = 0, begun, begun
     written = 0
@@ -204,6 +205,8 @@ def _answer(steps: Iterable[object], watches: Watches) -> tuple[Cost, Cost]:
             last = watches.wall(), watches.cpu()
             first = first if written else last
             written += 1
+    if written < 2:
+        raise EngineFailed(f"It writes {written} token{'s' if written != 1 else ''}, which tells no speed.")
     # the first token is what the last chunk of the prompt gives
     return _a_token(begun, first, read), _a_token(first, last, written - 1)
 

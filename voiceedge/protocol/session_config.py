@@ -109,11 +109,6 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         return self.wire.type
 
     @property
-    def model_requested(self) -> str:
-        """The model's name as the client wrote it."""
-        return self.wire.model
-
-    @property
     def instructions(self) -> str:
         """System prompt; "" for none."""
         return self.wire.instructions

@@ -18,7 +18,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class Reply:
     """What a node answers. Filled by the parser, which calls the methods below."""
 
     status: int = 0
@@ -60,7 +60,7 @@ class Connection:
         """
         await self._writer.start_tls(context, server_hostname=self._host)
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Reply:
         """Ask for a path and read the whole answer.
 
         Raises:
@@ -70,9 +70,9 @@ class Connection:
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: voiceedge\r\n\r\n".encode())
         await self._writer.drain()
-        answer, read = Answer(), 0
-        parser = httptools.HttpResponseParser(answer)
-        while not answer.is_complete:
+        reply, read = Reply(), 0
+        parser = httptools.HttpResponseParser(reply)
+        while not reply.is_complete:
             chunk = await self._reader.read(READ_BYTES)
             read += len(chunk)
             if not chunk or read > MOST_BYTES:
@@ -83,8 +83,8 @@ class Connection:
                 raise NoAnswer("it does not speak HTTP") from error
             except httptools.HttpParserUpgrade as error:  # nobody asked for one
                 raise NoAnswer("it changes the protocol") from error
-        answer.status = parser.get_status_code()
-        return answer
+        reply.status = parser.get_status_code()
+        return reply
 
     def close(self) -> None:
         """Hang up, without waiting for the other side to agree."""

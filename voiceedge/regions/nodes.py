@@ -75,6 +75,9 @@ def candidate(url: str, name: str | None = None, place: Place | None = None) -> 
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
         port, host = parts.port, parts.hostname
+        (host or "").encode("idna")  # as the resolver will, which is too late to say so
+    except UnicodeError as error:
+        raise ConfigError(f"{url!r} is no address of a node: no host can have such a name.") from error
     except ValueError as error:
         raise ConfigError(f"{url!r} is no address of a node: {error}.") from error
     if not host or (parts.scheme and parts.scheme not in SECURE):
@@ -82,7 +85,6 @@ def candidate(url: str, name: str | None = None, place: Place | None = None) -> 
     secure = SECURE.get(parts.scheme, False)
     if port is None:
         port = PORTS[secure] if parts.scheme else DEFAULT_PORT
-    # the name is the host alone where that is enough to tell
     return Candidate(name or host, host, port, secure, place)
 
 
@@ -129,6 +131,7 @@ async def _addresses(each: Candidate) -> list[Candidate]:
     except OSError:  # TimeoutError is one
         return [each]
     addresses = list(dict.fromkeys(str(sockaddr[0]) for _, _, _, _, sockaddr in found))
+    # the name is the host alone where that is enough to tell
     if len(addresses) == 1:
         return [replace(each, address=addresses[0])]
     if each.host == "localhost":  # one node that is called by either family

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from voiceedge.regions.http import Answer, Connection, NoAnswer
-from voiceedge.regions.nodes import Candidate
+from voiceedge.regions.http import Connection, NoAnswer, Reply
+from voiceedge.regions.nodes import Candidate, resolve
 from voiceedge.regions.physics import distance_km, floor_ms
 from voiceedge.regions.places import Place
 from voiceedge.trace import MILLISECONDS_A_SECOND, Clock, now
@@ -103,9 +103,15 @@ def choose(readings: Sequence[Reading]) -> Reading | None:
     return min(timed, key=lambda pair: pair[0])[1] if timed else None
 
 
-def measure_now(nodes: Sequence[Candidate], origin: Place | None, probe: Probe) -> tuple[Reading, ...]:
-    """As `measure`, for callers without a loop."""
-    return asyncio.run(measure(nodes, origin, probe))
+def measure_now(nodes: Sequence[Candidate], origin: Place | None, probe: Probe | None = None) -> tuple[Reading, ...]:
+    """As `look`, for callers without a loop."""
+    return asyncio.run(look(nodes, origin, probe or Probe()))
+
+
+async def look(nodes: Sequence[Candidate], origin: Place | None, probe: Probe) -> tuple[Reading, ...]:
+    """Resolve the nodes' names and measure each node, once."""
+    # names are resolved each time: that is how nodes come and go behind one
+    return await measure(await resolve(nodes), origin, probe)
 
 
 async def measure(nodes: Sequence[Candidate], origin: Place | None, probe: Probe) -> tuple[Reading, ...]:
@@ -188,7 +194,7 @@ async def _asked(node: Candidate, probe: Probe) -> Reading:
     )
 
 
-def _state(ready: Answer, health: int) -> tuple[State, str, _Ready]:
+def _state(ready: Reply, health: int) -> tuple[State, str, _Ready]:
     """What a node says of itself, why it is not to be used, and how many sessions it has."""
     told = _read(ready, _Ready)
     if health != 200 or told.status not in {"ready", "draining"}:
@@ -200,9 +206,9 @@ def _state(ready: Answer, health: int) -> tuple[State, str, _Ready]:
     return "ready", "", told
 
 
-def _read(answer: Answer, kind: type[Any]) -> Any:
-    """An answer as `kind`; what cannot be understood says nothing."""
+def _read(reply: Reply, kind: type[Any]) -> Any:
+    """A reply as `kind`; what cannot be understood says nothing."""
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return msgspec.json.decode(reply.body, type=kind)
     except msgspec.DecodeError:
         return kind()

@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "ve_"
 """By which people and secret scanners recognise a key."""
-ORIGIN = "key:"
-"""In front of `Grant.token_id`: it was given for a static key."""
 MAX_KEY_BYTES = 256
 KEY_BYTES = 32
 
@@ -61,21 +59,27 @@ class ApiKeys:
         self._path = path
         self._grants: dict[str, Grant] = {}
         self._version: tuple[int, int] | None = None
+        self._complaint: str | None = None
         self._read()
 
     def refresh(self) -> None:
         """Read the file again if it has changed: a key whose entry is gone is not good any more.
 
-        A file that cannot be read any more leaves the keys as they were: half a file must not lock everybody out.
+        A file that cannot be read any more leaves the keys as they were: half a file must not lock everybody out. That
+        is said once, and not to everybody who knocks.
         """
+        complaint = None
         try:
             self._read()
         except ConfigError as error:
-            log.warning("The keys stay as they were. %s", error)
+            complaint = str(error)
+            if complaint != self._complaint:
+                log.warning("The keys stay as they were. %s", complaint)
+        self._complaint = complaint
 
-    def knows(self, token_id: str) -> bool:
+    def knows(self, key_hash: str) -> bool:
         """Whether the key that a grant was given for is still good."""
-        return token_id.removeprefix(ORIGIN) in self._grants
+        return key_hash in self._grants
 
     def _read(self) -> None:
         try:
@@ -83,7 +87,9 @@ class ApiKeys:
             version = (stat.st_mtime_ns, stat.st_size)
             if version == self._version:
                 return
-            stored = msgspec.convert(tomllib.loads(self._path.read_text("utf-8")), _File).key
+            text = self._path.read_bytes()
+            self._version = version  # whatever is in it: the same text is not read twice
+            stored = msgspec.convert(tomllib.loads(text.decode()), _File).key
         except OSError as error:
             raise ConfigError(f"The keys in {self._path} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
@@ -91,7 +97,7 @@ class ApiKeys:
         grants = {one.sha256: _grant(one) for one in stored}
         if len(grants) < len(stored) or len({one.name for one in stored}) < len(stored):
             raise ConfigError(f"{self._path} holds a name or a key twice.")
-        self._grants, self._version = grants, version
+        self._grants = grants
 
     def grant(self, key: str) -> Grant:
         """Say what the bearer of a key may do.
@@ -110,7 +116,7 @@ def _grant(stored: StoredKey) -> Grant:
     return Grant(
         tenant=stored.tenant or stored.name,
         subject=stored.name,
-        token_id=ORIGIN + stored.sha256,
+        key_hash=stored.sha256,
         sessions=stored.sessions,
         seconds=stored.seconds,
     )

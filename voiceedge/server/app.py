@@ -57,7 +57,7 @@ class Shown:
     metrics: Endpoint | None = None
     """`/metrics`."""
     about: Endpoint | None = None
-    """`/v1/node`: what the node is, for everybody who may connect."""
+    """`/v1/node`: what the node is, for everybody, like `/readyz`: no key is asked for, and nothing of it is secret."""
 
     def routes(self) -> list[Route]:
         """Where it is found."""

@@ -2,13 +2,16 @@
 
 A node may know static keys (`ve_…`), tokens of an issuer (three parts with dots) and the client secrets (`ek_…`) that
 it signs itself. Without keys and tokens it is open: whoever reaches the port may talk, and brings any key or
-none, since clients insist on sending one.
+none, since clients insist on sending one; but an `ek_…` has to be one of its own.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from voiceedge.errors import Forbidden, Unauthorised
 from voiceedge.server import api_keys
@@ -22,7 +25,6 @@ BEARER = "bearer "
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
 """How a browser, whose WebSockets have no headers, brings its key."""
 REVOKED = "The key or token is not good any more."
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Door:
@@ -34,7 +36,9 @@ class Door:
         tokens: Tokens of an issuer; None for none.
         revoked: What is not good any more before its time; None for nothing.
         origins: Where pages may come from (`https://shop.example`) whose scripts connect. Empty: anywhere, when a key
-            is asked for, which no browser sends by itself; else from this node and this machine only.
+            is asked for, which no browser sends by itself; else this machine and, unless `is_local`, this node.
+        is_local: Only this machine reaches the node. A page of any site can then point its own name at this machine
+            (DNS rebinding), so that it seems to come from the node: what counts is that its name is the machine's.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Door:
         tokens: Tokens | None = None,
         revoked: Revoked | None = None,
         origins: Sequence[str] = (),
+        is_local: bool = True,
     ) -> None:
         self.client_secrets = client_secrets
         """Also those that it makes."""
@@ -52,6 +57,7 @@ class Door:
         self._tokens = tokens
         self._revoked = revoked
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._is_local = is_local
 
     @property
     def is_open(self) -> bool:
@@ -82,16 +88,20 @@ class Door:
             self._revoked.refresh()
             if self._revoked.names(grant):
                 return False
-        if grant.token_id is None or not grant.token_id.startswith(api_keys.ORIGIN):
+        if grant.key_hash is None:
             return True
         if self._api_keys is None:
             return False
         self._api_keys.refresh()
-        return self._api_keys.knows(grant.token_id)
+        return self._api_keys.knows(grant.key_hash)
 
     async def _known(self, key: str | None) -> Grant:
         if key is not None and key.startswith(PREFIX):
-            return self.client_secrets.grant(key)
+            granted = self.client_secrets.grant(key)
+            # what is made for anybody else has a token's end or a static key's hash
+            if not self.is_open and replace(granted, updates=(), is_ephemeral=False) == ANYBODY:
+                raise Unauthorised("The client secret is of a node that asks for no key, and this one does.")
+            return granted
         if self.is_open:
             return ANYBODY
         if key is None:
@@ -111,16 +121,26 @@ class Door:
         if self._origins:
             allowed = origin.rstrip("/").lower() in self._origins
         else:
-            allowed = not self.is_open or _is_near(origin, headers.get("host", ""))
+            allowed = not self.is_open or self._is_near(origin, headers.get("host", ""))
         if not allowed:
             raise Forbidden(f"Pages of {origin[:200]} may not connect here.", code="origin_not_allowed")
 
+    def _is_near(self, origin: str, host: str) -> bool:
+        """Whether a page comes from this machine or, where others may reach it, from this node."""
+        try:
+            parts = urlsplit(origin)
+            is_same = not self._is_local and parts.netloc.lower() == host.lower()
+            return is_same or is_loopback(parts.hostname or "")
+        except ValueError:
+            return False
 
-def _is_near(origin: str, host: str) -> bool:
-    """Whether a page comes from this node or from this machine."""
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own."""
+    if host == "localhost":
+        return True
     try:
-        parts = urlsplit(origin)
-        return parts.netloc.lower() == host.lower() or parts.hostname in _LOOPBACK
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

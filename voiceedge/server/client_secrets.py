@@ -74,13 +74,14 @@ class ClientSecrets:
         self._jws = jwt.PyJWS(algorithms=[ALGORITHM])
 
     def make(self, grant: Grant, lifetime_s: int) -> ClientSecret:
-        """Sign what its bearer may do; the settings in it have been checked.
+        """Sign what its bearer may do; the settings in it have been checked. It ends with the grant at the latest.
 
         Raises:
             InvalidRequest: they are too long to travel in a header.
         """
         now = self._clock()
-        claims = Claims(aud="voiceedge.client_secret", iat=now, exp=now + lifetime_s, grant=grant)
+        exp = now + lifetime_s if grant.ends_at is None else min(now + lifetime_s, grant.ends_at)
+        claims = Claims(aud="voiceedge.client_secret", iat=now, exp=exp, grant=grant)
         payload = zlib.compress(msgspec.json.encode(claims), level=9, wbits=_RAW_DEFLATE)
         value = PREFIX + self._jws.encode(payload, self._key, ALGORITHM, headers={"zip": "DEF"})
         if len(value) > MAX_VALUE_BYTES:

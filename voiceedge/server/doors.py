@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from typing import cast
 
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
 from voiceedge.server.api_keys import ApiKeys
-from voiceedge.server.auth import Door
+from voiceedge.server.auth import Door, is_loopback
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.jwks import Jwks, source
 from voiceedge.server.revoked import Revoked
 from voiceedge.server.tokens import ALGORITHMS, Algorithm, Tokens
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?/?", re.IGNORECASE | re.ASCII)
+_UNSAID = frozenset({"http:80", "https:443"})
+"""Ports that no browser names."""
 
 
 def make_door(config: Config) -> Door:
@@ -26,7 +30,8 @@ def make_door(config: Config) -> Door:
         api_keys=None if config.api_keys is None else ApiKeys(config.api_keys),
         tokens=_tokens(config),
         revoked=None if config.revoked is None else Revoked(config.revoked),
-        origins=_listed(config.origins),
+        origins=_origins(config.origins),
+        is_local=is_loopback(config.host),
     )
 
 
@@ -36,26 +41,33 @@ def check_reach(host: str, door: Door, *, is_meant: bool) -> None:
     Raises:
         ConfigError: it is not.
     """
-    if door.is_open and not is_meant and not _is_loopback(host):
+    if door.is_open and not is_meant and not is_loopback(host):
         raise ConfigError(
             f"Whoever reaches {host} could talk here, because no key is asked for: set api_keys or auth_keys (see "
             "`voiceedge token --help`), or say --open-to-all."
         )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _origins(stated: str) -> tuple[str, ...]:
+    """Those that are stated, as browsers spell them: another spelling would match none of their pages."""
+    origins = _listed(stated)
+    if stated and not origins:
+        raise ConfigError("Setting 'origins' names none.")
+    for origin in origins:
+        found = _ORIGIN.fullmatch(origin)
+        if found is None or f"{found[1].lower()}{found[3] or ''}" in _UNSAID:
+            raise ConfigError(
+                f"Setting 'origins' names {origin!r}, which no page comes from: write scheme://host or "
+                "scheme://host:port, without http's port 80 and https's 443, and other letters as xn--…."
+            )
+    return origins
 
 
 def _tokens(config: Config) -> Tokens | None:
     algorithms = _algorithms(config.auth_algorithms)
     stated = {"auth_keys": config.auth_keys, "auth_secret": config.auth_secret}
-    if not any((*stated.values(), config.auth_issuer, config.auth_audience)):
+    given = (*stated.values(), config.auth_issuer, config.auth_audience)
+    if all(value is None for value in given) and config.auth_algorithms == Config().auth_algorithms:
         return None
     is_shared = algorithms == ("HS256",)
     wanted, unwanted = ("auth_secret", "auth_keys") if is_shared else ("auth_keys", "auth_secret")

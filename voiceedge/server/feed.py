@@ -7,7 +7,6 @@ for whoever is behind: if it falls so far behind that one of them is gone, its s
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
@@ -20,13 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from voiceedge import __version__
 from voiceedge.server.admission import Admission
-from voiceedge.server.judging import ROUND_TRIP
 from voiceedge.server.live import Figures, Live, LiveTurn, short
+from voiceedge.server.network import round_trip_ms
 from voiceedge.server.refusals import refusal
 from voiceedge.server.serving import DRAIN_S
 from voiceedge.session.compute import Compute
 from voiceedge.session.session import Session
-from voiceedge.trace import Clock, epoch_s, now
+from voiceedge.trace import Clock, cpu_now, epoch_s, now
 
 TICK_S = 0.25
 """How often a watcher is told what has changed: as often as an eye can follow figures."""
@@ -102,12 +101,6 @@ class Beat(Struct, frozen=True):
     """The node's clock, seconds since 1970."""
 
 
-def cpu_s() -> float:
-    """Seconds of CPU time that this process has used, in all its threads."""
-    used = os.times()
-    return used.user + used.system
-
-
 class Feed:
     """Tells watchers what the node does."""
 
@@ -120,7 +113,7 @@ class Feed:
         *,
         cores: int,
         clock: Clock = now,
-        cpu: Clock = cpu_s,
+        cpu: Clock = cpu_now,
         tick_s: float = TICK_S,
     ) -> None:
         """Wire a feed; it does nothing while nobody watches.
@@ -130,7 +123,7 @@ class Feed:
             sessions: those that are open (`Sockets.sessions`).
             admission: knows how many there may be, and whether the node is about to stop.
             compute: has the queue for the CPU.
-            cores: that the node may use.
+            cores: that the node may use, as its threads are planned.
             clock: seconds.
             cpu: seconds of CPU time used so far.
             tick_s: how often it looks.
@@ -194,7 +187,8 @@ class Feed:
 
     def _snapshot(self, standing: Standing) -> Snapshot:
         budget = self._live.budget
-        limits = {limit.what: budget.widest_ms(limit.what) or limit.ms for limit in budget.limits}
+        # of several for the same thing the widest stays
+        limits = {limit.what: limit.ms for limit in sorted(budget.limits, key=lambda limit: limit.ms)}
         return Snapshot(__version__, epoch_s(), limits, self._live.recent, self._live.figures, standing)
 
     def _is_over(self) -> bool:
@@ -223,14 +217,13 @@ class Feed:
 
     def _shown(self, session: Session) -> LiveSession:
         last = self._live.last_of(session.config.id)
-        round_trip_ms = last.facts.get(ROUND_TRIP) if last is not None else None
         return LiveSession(
             id=short(session.config.id),
             state=session.state,
             opened_at=session.opened_at,
             turn=last.turn if last is not None else 0,
             total_ms=last.total_ms if last is not None else None,
-            round_trip_ms=float(round_trip_ms) if isinstance(round_trip_ms, int | float) else None,
+            round_trip_ms=round_trip_ms(last.facts) if last is not None else None,
         )
 
     def _busy_cores(self) -> float | None:

@@ -19,6 +19,8 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     """Who it is, for the log."""
     token_id: Name | None = None
     """By which it can be revoked."""
+    key_hash: str | None = None
+    """Of the static key that it was given for, and is good as long as; None for any other."""
     ends_at: int | None = None
     """When their sessions end, seconds since 1970; None where only their length counts."""
     sessions: Count | None = None

@@ -92,5 +92,10 @@ def unchecked(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     try:
         return jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError as error:
-        raise ConfigError(f"That is no token: {error}.") from error
+    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        raise ConfigError(f"That is no token: {printable(str(error))}.") from error
+
+
+def printable(text: str) -> str:
+    r"""What a stranger wrote, safe for a terminal: all that is no visible character is spelt as \x1b, \n or \ud800."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

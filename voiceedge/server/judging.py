@@ -9,15 +9,11 @@ from pathlib import Path
 from voiceedge.budget import TOTAL, Budget, Overrun, budget_from, parse_budget
 from voiceedge.errors import ConfigError
 from voiceedge.protocol.extensions import TurnTraced
+from voiceedge.server.network import NETWORK, round_trip_ms
 from voiceedge.session.node import TurnSink
 from voiceedge.trace import SEGMENTS
 
 log = logging.getLogger(__name__)
-
-NETWORK = "network"
-"""The leg that is not on the node's own path: a WebSocket ping there and back."""
-ROUND_TRIP = "round_trip_ms"
-"""The fact that tells it."""
 
 
 def read_budget(setting: str | None) -> Budget:
@@ -67,10 +63,10 @@ class Judge:
         overrun = self.budget.judge(turn.total_ms, turn.critical_path)
         if overrun is not None or turn.total_ms is None:
             return overrun
-        limit_ms, round_trip_ms = self.budget.widest_ms(NETWORK), turn.facts.get(ROUND_TRIP)
-        if limit_ms is None or not isinstance(round_trip_ms, int | float) or round_trip_ms < limit_ms:
+        limit_ms, ms = self.budget.widest_ms(NETWORK), round_trip_ms(turn.facts)
+        if limit_ms is None or ms is None or ms < limit_ms:
             return None
-        return Overrun(NETWORK, float(round_trip_ms), limit_ms, turn.total_ms)
+        return Overrun(NETWORK, ms, limit_ms, turn.total_ms)
 
 
 def _from_file(path: Path) -> dict[str, object]:

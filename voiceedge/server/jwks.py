@@ -1,8 +1,9 @@
 """The public keys of whoever issues tokens: a JSON Web Key Set (RFC 7517) from a URL or a file, kept in memory.
 
 A key that is known costs nothing. An unknown one asks the issuer again, but not more often than the cooldown allows:
-who invents key ids cannot make this node flood its issuer. Keys are renewed behind the back of those who connect. While
-the issuer cannot be reached the old ones go on being good, for a bounded time.
+who invents key ids cannot make this node flood its issuer. Keys are renewed behind the back of those who connect, and
+before use where nobody came for long. While the issuer cannot be reached the old ones go on being good, for a bounded
+time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from voiceedge.trace import Clock, now
 log = logging.getLogger(__name__)
 
 FRESH_S = 300.0
-"""Older keys are renewed when somebody uses one: a key that its issuer has withdrawn is good for so long."""
+"""Older keys are renewed when somebody uses one, and before that when they are twice as old: a key that its issuer has
+withdrawn is good for twice as long at most, while the issuer is there to say so."""
 STALE_S = 24 * 3600.0
 """Keys of an issuer that cannot be reached are good for so long: a night's outage there is none here."""
 COOLDOWN_S = 30.0
@@ -66,7 +68,7 @@ class Jwks:
             Unauthorised: the issuer has no such key.
             KeysUnavailable: nobody can tell, because the issuer has not been reached for too long.
         """
-        if (key_id not in self._keys or self._is_older(STALE_S)) and not self._is_cooling():
+        if (key_id not in self._keys or self._is_older(2 * FRESH_S)) and not self._is_cooling():
             await self._renewed_soon()
         if self._is_older(STALE_S):
             raise KeysUnavailable("Tokens cannot be checked: their issuer is out of reach.", retry_after_s=RETRY_S)
@@ -126,7 +128,7 @@ def read_key_set(text: bytes) -> dict[str | None, PyJWK]:
         raise InvalidKeySet(f"that is no key set ({type(error).__name__})") from error
     if not keys:
         raise InvalidKeySet("it holds no public key for signatures")
-    found: dict[str | None, PyJWK] = {key.key_id: key for key in keys if key.key_id is not None}
+    found: dict[str | None, PyJWK] = {key.key_id: key for key in keys if isinstance(key.key_id, str)}
     if len(keys) == 1:
         found[None] = keys[0]
     return found

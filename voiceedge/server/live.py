@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from msgspec import Struct
 
-from voiceedge.budget import Budget
+from voiceedge.budget import Budget, rank
 from voiceedge.protocol.extensions import TracedSegment, TurnTraced
-from voiceedge.server.judging import NETWORK, ROUND_TRIP
+from voiceedge.server.network import NETWORK, round_trip_ms
 from voiceedge.trace import epoch_s
 
 KEPT_TURNS = 200
@@ -161,17 +160,12 @@ def short(session_id: str) -> str:
 
 def _legs(turn: LiveTurn) -> tuple[TracedSegment, ...]:
     """The node's own path, and the network where it was measured."""
-    round_trip_ms = turn.facts.get(ROUND_TRIP)
-    if not isinstance(round_trip_ms, int | float):
-        return turn.critical_path
-    return (*turn.critical_path, TracedSegment(NETWORK, float(round_trip_ms)))
+    ms = round_trip_ms(turn.facts)
+    return turn.critical_path if ms is None else (*turn.critical_path, TracedSegment(NETWORK, ms))
 
 
 def _percentiles(times: Iterable[float]) -> Percentiles:
     ordered = sorted(times)
-    return Percentiles(_nearest_rank(ordered, 50.0), _nearest_rank(ordered, 95.0))
-
-
-def _nearest_rank(ordered: Sequence[float], percent: float) -> float | None:
-    """The smallest value that `percent` per cent do not exceed, as in `budget` and in the bench."""
-    return ordered[max(math.ceil(percent / 100.0 * len(ordered)), 1) - 1] if ordered else None
+    if not ordered:
+        return Percentiles(None, None)
+    return Percentiles(*(ordered[rank(len(ordered), percent) - 1] for percent in (50.0, 95.0)))

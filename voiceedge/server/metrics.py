@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -22,7 +21,8 @@ from starlette.responses import Response
 from voiceedge.budget import TOTAL
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.server.admission import Admission
-from voiceedge.server.judging import NETWORK, ROUND_TRIP
+from voiceedge.server.build import Build
+from voiceedge.server.network import NETWORK, ROUND_TRIP
 from voiceedge.server.step_tally import OTHER, StepTally
 from voiceedge.session.compute import Compute, StepSink
 from voiceedge.trace import MILLISECONDS_A_SECOND, SEGMENTS, now
@@ -45,18 +45,6 @@ TOKENS = {"prefill": "prefill_tokens", "cached": "cached_tokens", "completion": 
 """Kinds of tokens, and the facts that count them."""
 Fate = Literal["exported", "dropped", "failed"]
 """Of a span: it has been taken; the queue was full; nobody took it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What a node is made of, for as long as it runs."""
-
-    version: str
-    profile: str
-    models: Mapping[str, str] = field(default_factory=dict)
-    """Names by stage."""
-    model_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Size of the files that each stage is loaded from; missing for what has none."""
 
 
 class Metrics:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from voiceedge.errors import CallerError, InvalidRequest, KeysUnavailable, Unauthorised
@@ -92,6 +92,8 @@ class Mint:
             return refusal(413, error.wire_code, str(error))
         except (CallerError, KeysUnavailable) as error:
             return refuse(error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
 
     async def _lasting_grant(self, request: Request) -> Grant:
         """Refuse a client secret: who could trade it for a fresh one would never lose access."""

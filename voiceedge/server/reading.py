@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from websockets.frames import OP_TEXT, apply_mask  # type: ignore[attr-defined]  # in C where that is built, else not
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, Protocol
+from websockets.streams import StreamReader
 
 from voiceedge.server.handshake import HandshakeProtocol
 
@@ -14,6 +15,8 @@ _WHOLE_TEXT = _FIN | OP_TEXT
 _WIDE = 126
 """From here on the length follows, in 2 bytes, or in 8 (RFC 6455, 5.2)."""
 _MASK_BYTES = 4
+_BEFORE_A_FRAME = StreamReader.at_eof.__code__
+"""Where websockets' parser waits for one: everywhere else it waits for the rest of one."""
 
 
 class ReadingProtocol(HandshakeProtocol):
@@ -56,7 +59,7 @@ class ReadingProtocol(HandshakeProtocol):
         if len(data) < 2 + _MASK_BYTES or data[0] != _WHOLE_TEXT or not data[1] & _MASKED:
             return None
         conn = self.conn
-        if conn.state is not OPEN or conn.reader.buffer or conn.cur_size is not None:
+        if conn.state is not OPEN or conn.cur_size is not None or not _is_between_frames(conn):
             return None  # the handshake is not over, or something is half read
         length, begin = data[1] & _LENGTH, 2
         if length >= _WIDE:
@@ -64,3 +67,11 @@ class ReadingProtocol(HandshakeProtocol):
             length = int.from_bytes(data[2:begin], "big")
         begin += _MASK_BYTES
         return begin if len(data) == begin + length else None
+
+
+def _is_between_frames(conn: Protocol) -> bool:
+    """Whether the next byte begins a frame. An empty buffer says less: the parser may have taken a frame's head."""
+    step: Any = conn.parser
+    while (inner := step.gi_yieldfrom) is not None:
+        step = inner
+    return step.gi_code is _BEFORE_A_FRAME

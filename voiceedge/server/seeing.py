@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
+from voiceedge.server.build import Build
 from voiceedge.server.judging import Judge, read_budget
 from voiceedge.server.live import Live
-from voiceedge.server.metrics import Build, Fate, Metrics
+from voiceedge.server.metrics import Fate, Metrics
 from voiceedge.server.turn_log import TurnLog
 from voiceedge.session.node import TurnSink
 
@@ -72,7 +73,11 @@ def open_spans(
 
 async def watched(serving: Coroutine[Any, Any, None], metrics: Metrics) -> None:
     """Serve, and measure meanwhile how late the event loop is."""
-    async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(metrics.watch_loop(), name="watch the loop")
+    # no TaskGroup: it would put the server's own error into a group
+    watch = asyncio.create_task(metrics.watch_loop(), name="watch the loop")
+    try:
         await serving
+    finally:
         watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from voiceedge.errors import ConfigError
 from voiceedge.server.admission import Admission
 from voiceedge.server.reading import ReadingProtocol
+from voiceedge.server.request import HEAD_BYTES, RequestProtocol
 from voiceedge.server.socket import Sockets
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ def bind(host: str, port: int) -> socket.socket:
         if sys.platform == "linux":  # accepted sockets inherit it; without, who never reads keeps his for good
             bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
         bound.bind(address)
+    except UnicodeError as error:  # no label of a name is so long, or empty
+        raise ConfigError(f"{host!r} is no name of a host.") from error
     except OSError as error:
         if bound is not None:
             bound.close()
@@ -66,6 +69,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=RequestProtocol,  # with a limit for a head and a time for a request
+                h11_max_incomplete_event_size=HEAD_BYTES,
                 ws=ReadingProtocol,  # reads no further than the session has taken: the client's socket waits
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_ping_interval=PING_EVERY_S,

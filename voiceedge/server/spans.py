@@ -29,7 +29,8 @@ from opentelemetry.util.types import AttributeValue
 
 from voiceedge import __version__
 from voiceedge.protocol.extensions import TurnTraced
-from voiceedge.server.metrics import Build, Fate
+from voiceedge.server.build import Build
+from voiceedge.server.metrics import Fate
 from voiceedge.trace import MILLISECONDS_A_SECOND, wall_s
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class Spans:
         self._models = models
         self._count = count
         self._waiting: deque[_Opened | _Closed | _Ended] = deque()  # full: dropped, and counted
+        self._known: set[str] = set()  # sessions whose beginning was not dropped; of the event loop
         self._sessions: dict[str, Span] = {}  # open ones; of the thread
         self._done = _Done()
         described = Resource(resource).merge(OTELResourceDetector().detect())
@@ -133,21 +135,27 @@ class Spans:
     def opened(self, session_id: str, headers: Mapping[str, str]) -> None:
         """A session begins; `headers` of its handshake, by lower-case name."""
         context = {name: headers[name] for name in TRACE_CONTEXT if name in headers}
-        self._put(_Opened(session_id, wall_s(), context))
+        if self._put(_Opened(session_id, wall_s(), context)):
+            self._known.add(session_id)
 
     def closed(self, session_id: str, code: int) -> None:
         """A session is over, with this close code."""
-        self._put(_Closed(session_id, wall_s(), code))
+        if session_id in self._known:
+            self._known.remove(session_id)
+            # also when the queue is full: its span would stay open for ever, and there is one for each beginning
+            self._waiting.append(_Closed(session_id, wall_s(), code))
 
     def report(self, session_id: str, turn: TurnTraced) -> None:
         """A turn is over. A sink of `Judge`."""
         self._put(_Ended(session_id, wall_s(), turn))
 
-    def _put(self, what: _Opened | _Closed | _Ended) -> None:
+    def _put(self, what: _Opened | _Ended) -> bool:
+        """Whether there was room for it."""
         if len(self._waiting) >= MAX_WAITING:
             self._count("dropped", 1)
-        else:
-            self._waiting.append(what)
+            return False
+        self._waiting.append(what)
+        return True
 
     # ── in the thread ─────────────────────────────────────────────────────────────────────────────────
 

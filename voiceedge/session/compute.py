@@ -74,7 +74,7 @@ class _Step:
 
 
 @dataclass(slots=True)
-class _Company:
+class _SharedRun:
     """How far the sessions are that decode with one model."""
 
     is_running: bool = False
@@ -94,7 +94,7 @@ class Compute:
         """The longest step so far by name, in seconds: what a more urgent step may have to wait for a thread."""
         self._load = Load(workers)
         self._waiting: list[_Step] = []  # full: `Overloaded`
-        self._companies: dict[object, _Company] = {}  # by model
+        self._shared: dict[object, _SharedRun] = {}  # by model
         self._running = 0
         self._numbers = itertools.count()
         self._wake = threading.Condition()
@@ -219,8 +219,8 @@ class Compute:
                 raise Overloaded("Too much work is waiting for the CPU.", retry_after_s=5)
             self._waiting.append(step)
             if row is not None:
-                self._companies.setdefault(row.model, _Company()).away -= 1
-            self._wake.notify_all()  # one thread may be waiting for just this step's company
+                self._shared.setdefault(row.model, _SharedRun()).away -= 1
+            self._wake.notify_all()  # one thread may be waiting for just this row
         return result
 
     def _work(self) -> None:
@@ -242,7 +242,7 @@ class Compute:
                 self._load.add(kept_waiting_s + ran_s, begun + ran_s)
                 self.longest_s[name] = max(self.longest_s.get(name, 0.0), ran_s)
                 if (row := steps[0].row) is not None:
-                    self._companies[row.model] = _Company(away=len(running), until=now() + GATHER_S)
+                    self._shared[row.model] = _SharedRun(away=len(running), until=now() + GATHER_S)
                     self._wake.notify_all()
             if running:
                 self._tell(name, begun - min(step.asked for step in running), ran_s, len(running))
@@ -274,15 +274,15 @@ class Compute:
     def _is_ready(self, step: _Step) -> bool:
         if step.row is None:
             return True
-        company = self._companies[step.row.model]
-        return not company.is_running and (company.away <= 0 or now() >= company.until)
+        run = self._shared[step.row.model]
+        return not run.is_running and (run.away <= 0 or now() >= run.until)
 
     def _gathering_s(self) -> float | None:
         """Seconds until the next run begins without those who did not come back; None when none is to begin."""
         waits = [
-            company.until - now()
+            run.until - now()
             for step in self._waiting
-            if step.row is not None and not (company := self._companies[step.row.model]).is_running
+            if step.row is not None and not (run := self._shared[step.row.model]).is_running
         ]
         return max(min(waits), 0.0) if waits else None
 
@@ -291,7 +291,7 @@ class Compute:
         first, *others = steps
         batch = None
         if first.row is not None:
-            self._companies[first.row.model].is_running = True
+            self._shared[first.row.model].is_running = True
             batch = first.row.batch([step.row for step in others])
         rows: Sequence[Row | None] = [first.row] if batch is None else batch.rows
         steps[1:] = [step for step in others if any(step.row is row for row in rows)]

@@ -7,6 +7,7 @@ const LEAD_S = 0.02; // before the first sound of a stretch: what is scheduled f
 const MAX_UNSENT_BYTES = 256 * 1024; // 4 s of audio; full: what the microphone hears is dropped, old audio helps nobody
 const REALTIME = "../v1/realtime?trace=1&model=voiceedge"; // relative to this module: works behind a proxy's prefix too
 const READINESS = "../readyz";
+const CLIENT_SECRETS = "../v1/realtime/client_secrets"; // says why it refuses somebody, which a handshake cannot
 const NO_MICROPHONE = {
   NotAllowedError: "The microphone was not allowed. Allow it in the browser's address bar, then start again.",
   NotFoundError: "There is no microphone. Plug one in, then start again.",
@@ -15,6 +16,9 @@ const NO_MICROPHONE = {
 
 /** What went wrong, in words for the person who talks: what happened, and what to do. */
 class Trouble extends Error {}
+
+/** The node asks for a key, or for another one. */
+class KeyWanted extends Trouble {}
 
 /**
  * One conversation, from start to stop; the next one is a new object.
@@ -28,10 +32,12 @@ class Trouble extends Error {}
  *   agentInterrupted(itemId, heard, unheard)    the same text, cut at what was heard
  *   turn(trace)                                 the event voiceedge.turn
  *   trouble(words)                              something failed, the conversation goes on
+ *   keyWanted()                                 the node asks for a key, or for another one
  *   ended(words)                                the conversation is over; words say why, unless somebody stopped it
  */
 export class Conversation {
   #listener;
+  #key;
   #state = "idle";
   #kept = []; // what has to be closed at the end, in the order it was opened
   #socket;
@@ -39,8 +45,10 @@ export class Conversation {
   #answer; // the answer that may be heard now; whatever arrives for another one is dropped
   #truncations = [];
 
-  constructor(listener) {
+  /** `key` opens the node; empty where it asks for none. */
+  constructor(listener, key = "") {
     this.#listener = listener;
+    this.#key = key;
   }
 
   /** Ask for the microphone, connect, and listen. Never throws: what goes wrong ends the conversation, in words. */
@@ -49,6 +57,7 @@ export class Conversation {
     try {
       await this.#open();
     } catch (error) {
+      if (error instanceof KeyWanted) this.#listener.keyWanted();
       this.#end(error instanceof Trouble ? error.message : `Something went wrong in this page: ${error.message}`);
     }
   }
@@ -72,7 +81,7 @@ export class Conversation {
   async #open() {
     this.#speaker = this.#keep(new Speaker(() => this.#settle())); // first: only a click may start sound
     const microphone = this.#keep(new Microphone(await askForMicrophone()));
-    this.#socket = this.#keep(await connect(new URL(REALTIME, import.meta.url)));
+    this.#socket = this.#keep(await connect(new URL(REALTIME, import.meta.url), this.#key));
     this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     this.#socket.onclose = (close) => this.#end(whyClosed(close));
     this.#send({
@@ -396,17 +405,17 @@ async function askForMicrophone() {
   }
 }
 
-function connect(url) {
+function connect(url, key) {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, ["realtime"]);
+    const socket = new WebSocket(url, ["realtime", ...(key ? [`openai-insecure-api-key.${key}`] : [])]);
     socket.onopen = () => resolve(socket);
     // a browser does not say why a handshake was refused: ask the node how it is
-    socket.onclose = async () => reject(new Trouble(await whyRefused()));
+    socket.onclose = () => whyRefused(key).then((words) => reject(new Trouble(words)), reject);
   });
 }
 
-async function whyRefused() {
+async function whyRefused(key) {
   let node;
   try {
     node = await (await fetch(new URL(READINESS, import.meta.url), { cache: "no-store" })).json();
@@ -417,6 +426,13 @@ async function whyRefused() {
   if (node.sessions >= node.max_sessions) {
     return `The server is full: it holds ${node.sessions} of ${node.max_sessions} conversations. Start again in a while.`;
   }
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const answer = await fetch(new URL(CLIENT_SECRETS, import.meta.url), { method: "POST", headers });
+  if (answer.status === 401) {
+    if (!key) throw new KeyWanted("This server asks for a key. Enter it, then start again.");
+    throw new KeyWanted(`${(await answer.json()).error.message} Enter another key, then start again.`);
+  }
+  if (answer.status === 403) return (await answer.json()).error.message; // the page's address is not one of `origins`
   return "The server did not accept the connection. Start again; if that does not help, its log says why.";
 }
 

@@ -20,6 +20,8 @@ const SEGMENTS = {
   queue: "standing in line for the processor",
   send: "handing the first sound over",
 };
+const KEY = "voiceedge.key"; // in this tab's memory, which some browsers are set to have none of
+const memory = (() => { try { return sessionStorage; } catch { return undefined; } })();
 const QUIETEST_DB = -60; // level that the meter shows as nothing
 
 const part = (id) => document.getElementById(id);
@@ -59,12 +61,19 @@ const listener = {
   trouble(words) {
     part("trouble").textContent = words;
   },
+  keyWanted() {
+    part("door").hidden = false;
+    part("key").focus();
+  },
   ended(words) {
     part("trouble").textContent = words ?? "";
     part("level").style.transform = "";
     button.textContent = "Start talking";
   },
 };
+
+part("key").value = memory?.getItem(KEY) ?? "";
+part("door").hidden = !part("key").value;
 
 button.addEventListener("click", () => {
   if (conversation && !conversation.hasEnded) {
@@ -75,7 +84,9 @@ button.addEventListener("click", () => {
   part("trouble").textContent = "";
   part("turn").hidden = true;
   log.replaceChildren();
-  conversation = new Conversation(listener);
+  const key = part("key").value.trim();
+  memory?.setItem(KEY, key);
+  conversation = new Conversation(listener, key);
   conversation.start();
 });
 

@@ -19,7 +19,7 @@ function element(name, kind = "", ...children) {
   return made;
 }
 
-const ms = (value) => (value === null || value === undefined ? "–" : String(Math.round(value)).replace("-0", "0"));
+const ms = (value) => (value === null || value === undefined ? "–" : String(Math.round(value)));
 
 /** Round numbers from 0 (or below) to `most`, about `count` of them. */
 function ticks(least, most, count) {

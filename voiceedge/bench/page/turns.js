@@ -117,7 +117,8 @@ function capacity(place, report) {
   for (const step of tried) {
     const p95 = step.summary.client_v2v_ms.p95;
     const mark = p95 === null ? cross(x(step.sessions), box.top - 8) : circle(x(step.sessions), y(p95), !step.kept);
-    hint(mark, () => `${step.sessions} at once: p95 ${p95 === null ? "among failed turns" : `${ms(p95)} ms`}, ${step.kept ? "kept" : "missed"}`);
+    const found = `p95 ${p95 === null ? "among failed turns" : `${ms(p95)} ms`}, ${step.kept ? "kept" : "missed"}`;
+    hint(mark, () => `${step.sessions} at once: ${step.summary.turns ? found : "refused"}`);
     box.svg.append(mark);
   }
 }

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from voiceedge.bench.compare import compare
-from voiceedge.bench.compare_rendering import render_change
+from voiceedge.bench.change import compare
+from voiceedge.bench.change_rendering import render_change
 
 
 def report(times):

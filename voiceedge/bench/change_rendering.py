@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from voiceedge.bench.compare import Change, Way
+from voiceedge.bench.change import Change, Way
 from voiceedge.bench.figures import Estimate
 from voiceedge.bench.rendering_turns import leg_name, milliseconds, plain
 

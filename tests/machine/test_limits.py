@@ -2,7 +2,7 @@
 
 import pytest
 
-from voiceedge.doctor.limits import Limits, limits
+from voiceedge.machine import Limits, limits
 
 NONE_V1 = 9223372036854771712
 

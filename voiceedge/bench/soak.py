@@ -1,4 +1,4 @@
-"""How a long run went: whether the node got slower, and how the conversations came about. Pure."""
+"""How a long run went: whether the node got slower. Pure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,6 @@ class Drift:
 
     first: Distribution
     last: Distribution
-
-
-@dataclass(frozen=True, slots=True)
-class Arrivals:
-    """How the conversations of an open model came about."""
-
-    per_minute: float
-    """As asked for."""
-    arrived: int
-    dropped: int
-    """Of those, never begun, because `at_most` were being held; beyond a few the run is void."""
-    refused: int
-    """Of those, turned away by the node; their turns count as failed."""
-    most_at_once: int
-    connect_ms: Distribution
-    """From the scheduled arrival to when the session can be talked in. Turns are counted from the microphone's
-    schedule, which begins behind it."""
 
 
 def drift(totals: Sequence[float | None]) -> Drift | None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceedge.bench.course import drift
+from voiceedge.bench.soak import drift
 
 
 def test_the_first_quarter_is_held_beside_the_last():

@@ -1,0 +1,74 @@
+"""uvicorn's HTTP: with an end for a request that is too long, and for one that never comes (0.54 waits for ever)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_BYTES = 16 * 1024
+"""Longest head that is waited for: twice the longest line that websockets takes."""
+REQUEST_S = 10.0
+"""How long a request may take to be there: the first one from the connect, a later one from its first byte."""
+_UNREAD = (h11.IDLE, h11.SEND_BODY)
+"""States of a client whose request has not begun, or is not whole."""
+
+
+class RequestProtocol(H11Protocol):
+    """Gives up a client that sends too much before it is known who it is, or too little."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._late: asyncio.TimerHandle | None = None
+        self._is_upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the parent has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        super().connection_lost(exc)
+        self._wait_no_longer()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        # h11 looks at its limit only after it has read all it can: a packet of 256 KiB may hold 50,000 headers
+        for begin in range(0, len(data), HEAD_BYTES):
+            if begin and self._is_whole():
+                self.transport.close()  # so much more before the answer (or the upgrade) is out: no client does that
+                break
+            super().data_received(data[begin : begin + HEAD_BYTES])
+        if self._is_whole():
+            self._wait_no_longer()
+        else:
+            self._wait()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over: what comes from now on is no request."""
+        self._is_upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, if nothing else was answered yet; the app behind it hears of a client that left."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    def _is_whole(self) -> bool:
+        return self._is_upgraded or self.conn.their_state not in _UNREAD
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(REQUEST_S, self.transport.close)
+
+    def _wait_no_longer(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
