@@ -13,7 +13,6 @@ would only slow the handshake down.
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import tomllib
 from pathlib import Path
@@ -22,10 +21,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from voiceedge.errors import ConfigError, Unauthorised
+from voiceedge.errors import Unauthorised
 from voiceedge.server.grant import Count, Grant, Name
-
-log = logging.getLogger(__name__)
+from voiceedge.server.watched_file import WatchedFile
 
 PREFIX = "ve_"
 """By which people and secret scanners recognise a key."""
@@ -48,7 +46,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApiKeys:
-    """The keys of one file, read again when it has changed."""
+    """The keys of one file; one whose entry is taken out is not good any more."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -56,48 +54,15 @@ class ApiKeys:
         Raises:
             ConfigError: it cannot be read, or is no such file.
         """
-        self._path = path
-        self._grants: dict[str, Grant] = {}
-        self._version: tuple[int, int] | None = None
-        self._complaint: str | None = None
-        self._read()
+        self._file = WatchedFile(path, _read_keys, "file of keys")
 
     def refresh(self) -> None:
-        """Read the file again if it has changed: a key whose entry is gone is not good any more.
-
-        A file that cannot be read any more leaves the keys as they were: half a file must not lock everybody out. That
-        is said once, and not to everybody who knocks.
-        """
-        complaint = None
-        try:
-            self._read()
-        except ConfigError as error:
-            complaint = str(error)
-            if complaint != self._complaint:
-                log.warning("The keys stay as they were. %s", complaint)
-        self._complaint = complaint
+        """Read the file again if it has changed."""
+        self._file.refresh()
 
     def knows(self, key_hash: str) -> bool:
         """Whether the key that a grant was given for is still good."""
-        return key_hash in self._grants
-
-    def _read(self) -> None:
-        try:
-            stat = self._path.stat()
-            version = (stat.st_mtime_ns, stat.st_size)
-            if version == self._version:
-                return
-            text = self._path.read_bytes()
-            self._version = version  # whatever is in it: the same text is not read twice
-            stored = msgspec.convert(tomllib.loads(text.decode()), _File).key
-        except OSError as error:
-            raise ConfigError(f"The keys in {self._path} cannot be read: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-            raise ConfigError(f"{self._path} is no file of keys: {error}.") from error
-        grants = {one.sha256: _grant(one) for one in stored}
-        if len(grants) < len(stored) or len({one.name for one in stored}) < len(stored):
-            raise ConfigError(f"{self._path} holds a name or a key twice.")
-        self._grants = grants
+        return key_hash in self._file.content
 
     def grant(self, key: str) -> Grant:
         """Say what the bearer of a key may do.
@@ -106,10 +71,23 @@ class ApiKeys:
             Unauthorised: there is no such key.
         """
         # found by its hash: how long that takes says something about the hash, and nothing about the key
-        found = self._grants.get(hashed(key)) if len(key) <= MAX_KEY_BYTES else None
+        found = self._file.content.get(hashed(key)) if len(key) <= MAX_KEY_BYTES else None
         if found is None:
             raise Unauthorised("The key is not good.")
         return found
+
+
+def _read_keys(text: str) -> dict[str, Grant]:
+    """What a file of keys grants, by the keys' hashes.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    stored = msgspec.convert(tomllib.loads(text), _File).key
+    grants = {one.sha256: _grant(one) for one in stored}
+    if len(grants) < len(stored) or len({one.name for one in stored}) < len(stored):
+        raise ValueError("it holds a name or a key twice")
+    return grants
 
 
 def _grant(stored: StoredKey) -> Grant:

@@ -1,0 +1,55 @@
+import os
+
+import pytest
+
+from voiceedge.errors import ConfigError
+from voiceedge.server.watched_file import WatchedFile
+
+
+def change(file, text):
+    """Write the file, at a moment that no file system takes for the same."""
+    file.write_text(text, "utf-8")
+    later = file.stat().st_mtime_ns + 1_000_000_000
+    os.utime(file, ns=(later, later))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "number.txt"
+    path.write_text("1", "utf-8")
+    return path
+
+
+def test_what_is_changed_counts_from_the_next_look_on(file):
+    watched = WatchedFile(file, int, "number")
+    change(file, "2")
+    assert watched.content == 1
+    assert watched.refresh() == watched.content == 2
+
+
+def test_the_same_text_is_not_read_twice(file):
+    read = []
+    watched = WatchedFile(file, read.append, "number")
+    watched.refresh()
+    assert read == ["1"]
+
+
+def test_what_cannot_be_read_any_more_stays_and_is_said_once_until_it_changes(file, caplog):
+    watched = WatchedFile(file, int, "number")
+    file.unlink()
+    assert [watched.refresh() for _ in range(3)] == [1, 1, 1]
+    assert len(caplog.records) == 1
+    change(file, "two")
+    assert watched.refresh() == 1
+    assert "is no number" in caplog.records[-1].message
+    change(file, "3")
+    assert watched.refresh() == 3
+
+
+@pytest.mark.parametrize("content", [None, b"x", b"\xff"])
+def test_at_the_start_a_file_that_is_missing_or_says_something_else_is_an_error(tmp_path, content):
+    path = tmp_path / "number.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"number\.txt"):
+        WatchedFile(path, int, "number")
