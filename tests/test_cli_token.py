@@ -104,6 +104,22 @@ def test_a_key_and_its_entry_fit(run, tmp_path):
     assert ApiKeys(tmp_path / "keys.toml").grant(key).sessions == 3
 
 
+AN_HOUR = {"sessions_an_hour": 5, "audio_seconds_an_hour": 600, "messages_an_hour": 9000, "bytes_an_hour": 10**9}
+
+
+async def test_what_may_be_used_in_an_hour_is_stated_in_a_key_and_in_a_token(run, tmp_path):
+    flags = [text for name, limit in AN_HOUR.items() for text in (f"--{name.replace('_', '-')}", str(limit))]
+    _, out, err = run("key", "shop-7", *flags)
+    (tmp_path / "keys.toml").write_text(out, "utf-8")
+    assert ApiKeys(tmp_path / "keys.toml").grant(err.split()[-1]).limits() == AN_HOUR
+    run("issuer")
+    keys = Jwks(source(str(tmp_path / "issuer.jwks.json")), "file")
+    checking = Tokens(keys, issuer=ISSUER, audience=AUDIENCE, algorithms=("EdDSA",))
+    token = make(run, *flags)
+    assert (await checking.grant(token)).limits() == AN_HOUR
+    assert "audio_seconds_an_hour" in run("explain", token)[1].replace("\n", "")
+
+
 @pytest.mark.parametrize(
     "name", ["shop 😀", 'a "shop"', "back\\slash", "line\nbreak", "del\x7f", "tab\t", "ü", "n" * 128]
 )

@@ -1,11 +1,21 @@
 import ast
 import inspect
+import os
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from voiceedge.config import FIELDS, PREFIX, PUBLIC_NPM_REGISTRY, Config, load_config, npm_registry
+from voiceedge.config import (
+    FIELDS,
+    PREFIX,
+    PUBLIC_NPM_REGISTRY,
+    Config,
+    Supervision,
+    load_config,
+    npm_registry,
+    supervision,
+)
 from voiceedge.errors import ConfigError
 
 
@@ -235,3 +245,25 @@ def test_an_endpoint_is_an_address_and_its_key_is_never_repeated():
     with pytest.raises(ConfigError) as wrong:
         load_config({"otlp_headers": 7})
     assert "7" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        ({}, Supervision()),
+        ({"NOTIFY_SOCKET": "", "WATCHDOG_USEC": ""}, Supervision()),
+        ({"NOTIFY_SOCKET": "/run/notify"}, Supervision("/run/notify")),
+        ({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "30000000"}, Supervision("@notify", 30.0)),
+        ({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "0"}, Supervision("@notify")),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": str(os.getpid())}, Supervision("@n", 0.001)),
+        ({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, Supervision("@notify")),
+        ({"WATCHDOG_USEC": "1000"}, Supervision()),
+    ],
+)
+def test_a_supervisor_says_in_the_environment_what_it_wants_to_hear(variables, wanted):
+    assert supervision(variables) == wanted
+
+
+def test_a_watchdogs_time_that_is_no_number_is_an_error():
+    with pytest.raises(ConfigError, match="WATCHDOG_USEC"):
+        supervision({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "soon"})

@@ -167,10 +167,10 @@ def is_healthy(port):
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_healthy_is_ready(asked, status, healthy):
+def test_healthy_is_alive_and_not_ready_since_nobody_may_kill_a_node_that_drains(asked, status, healthy):
     asked.status = status
     assert is_healthy(asked.server_port) == healthy
-    assert asked.path == "/readyz"
+    assert asked.path == "/healthz"
 
 
 def test_a_node_that_does_not_answer_is_unhealthy():

@@ -1,6 +1,7 @@
 """What a person sees while models come, and of what is here."""
 
 import io
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -71,3 +72,41 @@ def test_the_start_says_where_turns_are_watched_and_what_is_expected_of_them(mon
     )
     lines = terminal.out.file.getvalue().splitlines()
     assert f"  trace   http://localhost:8080/trace  (budget: {says})" in lines
+
+
+def announced(monkeypatch, config) -> list[str]:
+    monkeypatch.setattr(terminal, "out", Console(file=io.StringIO(), width=160))
+    node = make_node(config, fake_engines(), 1, lambda *_: None)
+    node.compute.close()
+    speeds = Speeds(1.0, 1.0, 1.0, 1.0, 1.0, "Hello.")
+    terminal.announce(node, config, speeds, 8080, 0.1, read_budget(None), is_open=True)
+    terminal.say_goodbye(config)
+    return terminal.out.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "sessions that agree to it in recordings, for 7 days and up to 1000 MB (docs/privacy.md)"),
+        (
+            {"record_consent": "operator", "record_days": 1},
+            "every session that does not refuse in recordings, for 1 days and up to 1000 MB (docs/privacy.md)",
+        ),
+    ],
+)
+def test_a_node_that_records_says_so_at_its_start(monkeypatch, caplog, settings, says):
+    config = Config(record=Path("recordings"), **settings)
+    assert f"  records {says}" in announced(monkeypatch, config)
+    with caplog.at_level("INFO", "voiceedge"):
+        assert announced(monkeypatch, structs.replace(config, log_format="json")) == []
+    assert f"VoiceEdge records {says}" in caplog.messages
+
+
+def test_whoever_collects_json_lines_gets_no_others(monkeypatch, caplog):
+    assert not any("records" in line for line in announced(monkeypatch, Config()))
+    with caplog.at_level("INFO", "voiceedge"):
+        assert announced(monkeypatch, Config(log_format="json")) == []
+    assert caplog.messages == [
+        "VoiceEdge is ready after 0.1 s (profile standard, port 8080)",
+        "VoiceEdge has stopped.",
+    ]

@@ -52,6 +52,9 @@ Sessions = Annotated[
 Seconds = Annotated[
     int | None, typer.Option(min=1, help="Longest conversation. \\[default: the node's]", show_default=False)
 ]
+AnHour = Annotated[
+    int | None, typer.Option(min=1, help="Of the tenant in an hour. \\[default: the node's]", show_default=False)
+]
 
 
 @token.command("key")
@@ -60,6 +63,10 @@ def token_key(
     tenant: Tenant = None,
     sessions: Sessions = None,
     seconds: Seconds = None,
+    sessions_an_hour: AnHour = None,
+    audio_seconds_an_hour: AnHour = None,
+    messages_an_hour: AnHour = None,
+    bytes_an_hour: AnHour = None,
 ) -> None:
     """Make a static key, and the entry for the node's file of keys, which holds only its hash.
 
@@ -69,7 +76,17 @@ def token_key(
     from voiceedge.server.api_keys import hashed, make_key
 
     key = make_key()
-    entry = {"name": name, "sha256": hashed(key), "tenant": tenant, "sessions": sessions, "seconds": seconds}
+    entry = {
+        "name": name,
+        "sha256": hashed(key),
+        "tenant": tenant,
+        "sessions": sessions,
+        "seconds": seconds,
+        "sessions_an_hour": sessions_an_hour,
+        "audio_seconds_an_hour": audio_seconds_an_hour,
+        "messages_an_hour": messages_an_hour,
+        "bytes_an_hour": bytes_an_hour,
+    }
     typer.echo("[[key]]")
     for field, value in entry.items():
         if value is not None:
@@ -105,6 +122,10 @@ def token_make(
     tenant: Tenant = None,
     sessions: Sessions = None,
     seconds: Seconds = None,
+    sessions_an_hour: AnHour = None,
+    audio_seconds_an_hour: AnHour = None,
+    messages_an_hour: AnHour = None,
+    bytes_an_hour: AnHour = None,
     instructions: Annotated[str | None, typer.Option(help="System prompt that its sessions begin with.")] = None,
 ) -> None:
     """Sign a token, printed alone: TOKEN=$(voiceedge token make alice --issuer … --audience …)."""
@@ -112,7 +133,15 @@ def token_make(
 
     signing = Issuer.load(key)
     now = epoch_s()
-    allowed: dict[str, Any] = {"tenant": tenant, "sessions": sessions, "seconds": seconds}
+    allowed: dict[str, Any] = {
+        "tenant": tenant,
+        "sessions": sessions,
+        "seconds": seconds,
+        "sessions_an_hour": sessions_an_hour,
+        "audio_seconds_an_hour": audio_seconds_an_hour,
+        "messages_an_hour": messages_an_hour,
+        "bytes_an_hour": bytes_an_hour,
+    }
     if instructions is not None:
         allowed["session"] = {"instructions": instructions}
     claims = {

@@ -48,6 +48,32 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Certificate chain in PEM: the port then speaks https and wss (TLS 1.2 and newer) and nothing else."""
     tls_key: Path | None = None
     """Private key of the certificate in PEM, not encrypted."""
+    proxies: str = ""
+    """Proxies that may say whom they ask for (`X-Forwarded-For`): addresses and networks, `10.0.0.7,10.1.0.0/16`. What
+    others say of it is not believed; without any, whoever comes through a proxy is counted as that."""
+    sessions_per_address: Annotated[int, Meta(ge=0)] = 0
+    """Conversations of one address at a time, of IPv6 of one /64; the next one is refused with 429. 0 is no limit: all
+    of a shop, and of a mobile network thousands, have one address. Good for an open node that strangers reach."""
+    busy_load: Annotated[float, Meta(ge=0.1, le=1000)] = 2.0
+    """Load from which the node takes no more conversations (503, also at `/readyz`), until it has fallen by a quarter:
+    engine steps that run, or keep somebody waiting, a thread, for 5 s. 1 is a CPU that is never idle; at 2 every turn
+    waits some 0.4 s for it."""
+    sessions_an_hour: Annotated[int, Meta(ge=0)] = 0
+    """Conversations that each tenant may begin in an hour; keys and tokens may say less. 0 is no limit, here and in the
+    next three. Where no key is asked for, each address is a tenant."""
+    audio_seconds_an_hour: Annotated[int, Meta(ge=0)] = 0
+    """Seconds of audio that each tenant may send in an hour."""
+    messages_an_hour: Annotated[int, Meta(ge=0)] = 0
+    """Messages that each tenant may send in an hour; a microphone makes 180,000 in pieces of 20 ms."""
+    bytes_an_hour: Annotated[int, Meta(ge=0)] = 0
+    """Bytes of messages that each tenant may send in an hour; a microphone makes 250 million at 24 kHz."""
+    limits_store: Annotated[str, Meta(pattern="^rediss?://")] | None = None
+    """Redis that counts what tenants use in an hour for all nodes that have the same one, `redis://10.0.0.5:6379/0`;
+    needs the extra `redis`. Without it, and while it does not answer, each node counts for itself. A password in it
+    belongs into the environment."""
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 15.0
+    """Seconds that running answers may take to finish after SIGTERM, while new sessions are refused (503). What is left
+    then is cut off. Whoever kills the process afterwards has to wait 10 s longer than that."""
     secret: Annotated[str, Meta(min_length=32)] | None = None
     """Signs client secrets (`ek_…`): at least 32 characters, the same on all nodes that are to take them. Unset: a
     random one, so that they end with the process. Other users see a command line: set it in the environment."""
@@ -79,6 +105,33 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     (of `end_of_turn`, `stt`, `llm`, `tts`; several with commas): to see whether what is watching finds it."""
     max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
     """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
+    audio_speed: Annotated[float, Meta(ge=1, le=1000)] = 2.0
+    """Seconds of audio that a session may send a second, once it is `audio_ahead_s` ahead of that; who sends more is
+    made to wait. A microphone sends 1."""
+    audio_ahead_s: Annotated[float, Meta(ge=1, le=3600)] = 300.0
+    """Seconds of audio that a session may send at once: recordings come as fast as they can be read."""
+    message_rate: Annotated[float, Meta(ge=10, le=100_000)] = 200.0
+    """Messages that a session may send a second, after half a minute's worth at once. Speech in pieces of 20 ms are 50
+    a second, in pieces of 10 ms 100."""
+    byte_rate: Annotated[float, Meta(ge=16_384, le=1_000_000_000)] = 262_144.0
+    """Bytes of messages that a session may send a second, after 32 MiB at once. Speech of 24 kHz is 70,000."""
+    session_s: Annotated[int, Meta(ge=1, le=86_400)] = 3600
+    """Longest session in seconds; its end is `error` session_expired and close code 1001. OpenAI's is an hour as well,
+    so clients know how to connect anew. A token or a key may say less."""
+    idle_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    """Seconds after which a session ends (`session_expired`, 1001) in which nobody takes part: no speech, no answer,
+    and of the client no message but audio, for a forgotten microphone streams silence for ever. Ten minutes without a
+    word are no conversation any more. 0: never, for a kiosk that listens all day; or let it send an empty
+    `session.update` now and then."""
+    session_tokens: Annotated[int, Meta(ge=0)] = 0
+    """Tokens that the answers of one session may have altogether; 0: any number. Then answers fail with
+    `session_tokens_reached`, and the session goes on: what is said is still transcribed. The answer that reaches it is
+    not cut."""
+    max_items: Annotated[int, Meta(ge=10, le=10_000)] = 2000
+    """Items of a conversation that are kept for the client; the oldest goes. All of them take 16 MiB at most."""
+    answer_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
+    """Longest an answer may take in seconds, its speaking included; it ends `incomplete` then. That is six times what
+    300 tokens take to be spoken, so it only meets what hangs; more for more `max_answer_tokens`."""
     context_tokens: Annotated[int, Meta(ge=256, le=8192)] = 2048
     """Tokens that the LLM sees at most; a slot costs 50 to 95 MB when it is full."""
     max_answer_tokens: Annotated[int, Meta(ge=16, le=4096)] = 300
@@ -94,6 +147,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     draft_after_ms: Annotated[int, Meta(ge=0, le=2000)] = 64
     """Silence after which an answer is drafted while it is still being decided whether the turn is over; 0 drafts
     none and answers later with less CPU."""
+    step_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 20.0
+    """Seconds after which a step of an engine (a token, a clause, a window of speech) counts as hung: its turn fails,
+    and the engine is loaded anew. The longest ever measured took 1.4 s, on a busy core; a machine that is ten times as
+    slow needs no more than this, and who listens has given up before."""
     plain: bool = False
     """The pipeline as commonly built, to compare with: 500 ms of silence, speech-to-text in windows of 30 s, whole
     sentences, no drafts, no cache reuse, sessions one after another."""
@@ -131,10 +188,22 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     in the environment. Without it `OTEL_EXPORTER_OTLP_HEADERS` is used."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the log says."""
+    log_format: Literal["text", "json"] = "text"
+    """How the log says it: lines for people, or one JSON object a line."""
+    record: Path | None = None
+    """For debugging: a folder for recordings of sessions (sound and words), of those that have agreed to it
+    (docs/privacy.md). Unset: nothing of them is kept."""
+    record_consent: Literal["client", "operator"] = "client"
+    """Who says that a session may be recorded: `client`, each for itself; or `operator`, who thereby states that
+    everybody who talks here has been told. A client that says no is never recorded."""
+    record_days: Annotated[int, Meta(ge=1, le=3650)] = 7
+    """Days after which a recording is deleted."""
+    record_mb: Annotated[int, Meta(ge=1, le=10_000_000)] = 1000
+    """Megabytes of all recordings together, of which a minute of a session takes six; beyond that the oldest go."""
 
 
 FIELDS = tuple(Config.__struct_fields__)
-_UNSHOWN = frozenset({"secret", "auth_secret", "admin_key", "otlp_headers"})
+_UNSHOWN = frozenset({"secret", "auth_secret", "admin_key", "otlp_headers", "limits_store"})
 """Settings whose values are never repeated, in no message."""
 _NOT_SETTINGS = frozenset({"CONFIG"})
 """Variables with the prefix that name something else: CONFIG is the file."""
@@ -175,6 +244,31 @@ def load_config(
                 raise ConfigError(f"Unknown setting '{name}' {where}; {_did_you_mean(name)}")
             settings[name] = _checked(name, value, where)
     return Config(**settings)
+
+
+class Supervision(Struct, frozen=True):
+    """What whoever started the process wants to hear of it (sd_notify(3))."""
+
+    socket: str | None = None
+    """Where; an abstract address begins with `@`. None: nobody wants to hear anything."""
+    watchdog_s: float | None = None
+    """How often it wants to hear that the process lives, seconds; None: it does not."""
+
+
+def supervision(environment: Mapping[str, str] | None = None) -> Supervision:
+    """What systemd, or what speaks like it, has put into the environment.
+
+    Raises:
+        ConfigError: `WATCHDOG_USEC` is no number.
+    """
+    environment = os.environ if environment is None else environment
+    address = environment.get("NOTIFY_SOCKET") or None
+    interval_us = environment.get("WATCHDOG_USEC") or "0"
+    if not interval_us.isdecimal():
+        raise ConfigError(f"WATCHDOG_USEC is set to {interval_us!r}, which is no number of microseconds.")
+    is_meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())  # not a child's that inherits it
+    is_watched = address is not None and is_meant and int(interval_us) > 0
+    return Supervision(address, int(interval_us) / 1_000_000 if is_watched else None)
 
 
 PUBLIC_NPM_REGISTRY = "https://registry.npmjs.org/"
@@ -220,7 +314,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
         value = str(value)
     try:
         return getattr(msgspec.convert({name: value}, Config, strict=not isinstance(value, str), dec_hook=_path), name)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a variable may hold what is no text
         reason = str(error).split(" - at ")[0].replace("`", "'")
         given = "" if name in _UNSHOWN else f" (given: {value!r})"
         raise ConfigError(f"Setting '{name}' {where}: {reason}{given}.") from error
@@ -232,7 +326,10 @@ def _path(kind: type, value: Any) -> Any:
         raise NotImplementedError
     if not isinstance(value, str):
         raise TypeError("Expected 'str'")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # of a user who is not here
+        raise ValueError(str(error)) from error
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -240,7 +337,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and 1,000 lists inside one another
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
 
 

@@ -14,7 +14,8 @@ VoiceEdgeError
 │   ├── ModelCorrupt         weights are here, but are not what the manifest says
 │   └── AudioUnreadable      a recording that cannot be decoded
 └── NodeError                our fault: the turn fails, the session goes on
-    ├── EngineFailed         an engine call raised
+    ├── EngineFailed         an engine call raised, or there is no engine to call
+    ├── EngineHung           an engine call did not return
     ├── ContextFull          the prompt does not fit the LLM's context window
     ├── Overloaded           no capacity left; refused before the upgrade, with Retry-After
     └── KeysUnavailable      whether a token is good cannot be told now
@@ -113,6 +114,12 @@ class EngineFailed(NodeError):
     """An engine call raised; the cause is chained."""
 
     wire_code = "engine_failed"
+
+
+class EngineHung(NodeError):
+    """An engine call has not returned for so long that nobody waits for it any more."""
+
+    wire_code = "engine_timeout"
 
 
 class ContextFull(NodeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # `--help` must not wait for numpy
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+log = logging.getLogger(__name__)
 
 
 class PullProgress:
@@ -88,7 +90,15 @@ def models_table(store: ModelStore) -> Table:
 def announce(
     node: Node, config: Config, speeds: Speeds, port: int, loaded_s: float, budget: Budget, *, is_open: bool
 ) -> None:
-    """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first."""
+    """The start-up lines: what is loaded, how fast this machine is, where the page is, what to try first.
+
+    Whoever collects JSON lines gets one of those instead.
+    """
+    if config.log_format == "json":
+        log.info("VoiceEdge is ready after %.1f s (profile %s, port %d)", loaded_s, config.profile, port)
+        if (records := _what_is_recorded(config)) is not None:
+            log.info("VoiceEdge records %s", records)
+        return
     names = node.engines.names
     host = "localhost" if config.host in {"127.0.0.1", "::1", "0.0.0.0"} else config.host  # noqa: S104 - shown only
     secure = "" if config.tls_certificate is None else "s"
@@ -102,6 +112,24 @@ def announce(
     out.print(f"  page    http{secure}://{host}:{port}/")
     limits = ", ".join(map(str, budget.limits))
     out.print(f"  trace   http{secure}://{host}:{port}/trace  (budget: {limits or 'none is set'})")
+    if (records := _what_is_recorded(config)) is not None:
+        out.print(f"  [bold]records {escape(records)}[/]")
     key = "any key" if is_open else "with a key, docs/access.md"
     out.print(f"  socket  ws{secure}://{host}:{port}/v1/realtime  (any OpenAI Realtime client; {key})")
     out.print(f'  try     voiceedge bench ws{secure}://{host}:{port} --say "What is the capital of France?"')
+
+
+def say_goodbye(config: Config) -> None:
+    """The last line."""
+    if config.log_format == "json":
+        log.info("VoiceEdge has stopped.")
+    else:
+        out.print("VoiceEdge has stopped.")
+
+
+def _what_is_recorded(config: Config) -> str | None:
+    """Whom the node records, where and for how long; None where it records nobody."""
+    if config.record is None:
+        return None
+    whom = "sessions that agree to it" if config.record_consent == "client" else "every session that does not refuse"
+    return f"{whom} in {config.record}, for {config.record_days} days and up to {config.record_mb} MB (docs/privacy.md)"

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -86,6 +87,51 @@ def test_an_id_is_taken_once():
 def test_beyond_its_bound_the_oldest_item_goes():
     kept = history(message("a"), message("b"), message("c"), max_items=2)
     assert ids(kept) == ["b", "c"]
+
+
+def test_beyond_its_memory_the_oldest_items_go_and_the_newest_stays_however_large_it_is():
+    kept = history(*(message(str(number), text="x" * 900) for number in range(5)), max_bytes=3000)
+    assert ids(kept) == ["2", "3", "4"]
+    kept.update(message("3", text="x" * 1900))
+    assert ids(kept) == ["3", "4"]
+    kept.insert(message("large", text="x" * 9000))
+    assert ids(kept) == ["large"]
+
+
+def test_what_is_deleted_or_shrinks_makes_room_again():
+    kept = history(message("a", text="x" * 2000), message("b", text="x" * 900), max_bytes=3100)
+    kept.update(message("a", text=""))
+    kept.insert(message("c", text="x" * 1000))
+    kept.delete("b")
+    kept.insert(message("d", text="x" * 900))
+    assert ids(kept) == ["a", "c", "d"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["insert", "update", "delete"]), st.integers(0, 5), st.integers(0, 3000))),
+)
+def test_a_history_knows_what_it_weighs(moves):
+    kept = history(max_items=4, max_bytes=5000)
+    for move, name, size in moves:
+        item = message(str(name), text="x" * size)
+        with suppress(UnknownItem, DuplicateItem):
+            {"insert": kept.insert, "update": kept.update, "delete": lambda item: kept.delete(item.id)}[move](item)
+        weighed = sum(each.size_bytes for each in kept.items)
+        assert kept._bytes == weighed
+        assert len(kept.items) <= 1 or (weighed <= 5000 and len(kept.items) <= 4)
+
+
+def test_tokens_clauses_calls_and_what_the_client_gave_count_as_well():
+    empty = Item("a", "message", "assistant").size_bytes
+    pieces = tuple((number, "x") for number in range(100))
+    call = FunctionCall("c", "f", "x" * 5000)
+    for item in (
+        Item("a", "message", "assistant", pieces=pieces),
+        Item("a", "message", "assistant", clauses=(SpokenClause("x" * 5000, 0, 1),)),
+        Item("a", "function_call", call=call),
+        Item("a", "message", data="opaque", data_bytes=5000),
+    ):
+        assert item.size_bytes > empty + 4900
 
 
 def test_an_update_takes_the_place_of_the_item_and_does_not_bring_back_a_deleted_one():

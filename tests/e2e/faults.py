@@ -240,8 +240,8 @@ async def settled(node: RunningNode, *, sessions: int) -> None:
     while True:
         assert node.loop is not None
         names = [task.get_name() for task in asyncio.all_tasks(node.loop)]
-        # the server's own task, and for every session the one of its connection, its writer and the guard of its key
-        if node.admission.sessions == sessions and len(names) == 1 + 3 * sessions:
+        # the server's own task, and for every session those of its connection, its writer, its key and its presence
+        if node.admission.sessions == sessions and len(names) == 1 + 4 * sessions:
             return
         assert time.monotonic() < deadline, (node.admission.sessions, names)
         await asyncio.sleep(0.001)

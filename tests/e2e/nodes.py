@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from voiceedge.config import Config
 from voiceedge.engines import Engines
+from voiceedge.engines.renewal import Load
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.server.admin import Admin
-from voiceedge.server.admission import Admission
+from voiceedge.server.admission import Admission, make_admission
 from voiceedge.server.app import Shown, build_app
 from voiceedge.server.doors import make_door
 from voiceedge.server.feed import Feed
@@ -20,6 +21,7 @@ from voiceedge.server.judging import Judge, read_budget
 from voiceedge.server.live import Live
 from voiceedge.server.serving import Server, bind
 from voiceedge.server.socket import Sockets
+from voiceedge.server.throttle import Throttling
 from voiceedge.server.tls import tls_context
 from voiceedge.session.node import Node, make_node
 
@@ -35,6 +37,8 @@ class RunningNode:
     secure: str = ""
     """"s" for a node with TLS."""
     loop: asyncio.AbstractEventLoop | None = None
+    waits: Sequence[tuple[str, float]] = ()
+    """For what clients were made to wait, and for how many seconds."""
 
     @property
     def url(self) -> str:
@@ -55,28 +59,33 @@ class RunningNode:
 
 
 @contextmanager
-def running_node(engines: Engines, **settings: object) -> Iterator[RunningNode]:
-    """Serve `engines` on a free port of loopback until the block is left."""
+def running_node(engines: Engines, *, load: Load | None = None, **settings: object) -> Iterator[RunningNode]:
+    """Serve `engines` on a free port of loopback until the block is left; `load` loads them anew if they fail."""
     config = Config(port=0, **settings)
     turns: list[TurnTraced] = []
     live = Live(read_budget(config.budget))
     judge = Judge(live.budget, live.report, lambda _, turn: turns.append(turn))
-    node = make_node(config, engines, 2, judge.report)
-    admission = Admission(config.max_sessions)
+    node = make_node(config, engines, 2, judge.report, load=load)
+    admission = make_admission(config)
     door = make_door(config)
-    sockets = Sockets(node, admission, door)
+    waits: list[tuple[str, float]] = []
+    sockets = Sockets(node, admission, door, throttling=Throttling(config, lambda *wait: waits.append(wait)))
     tls = tls_context(config)
-    feed = Feed(live, lambda: sockets.sessions, admission, node.compute, cores=2)
-    shown = Shown(Admin(config.admin_key), feed.endpoint)
-    server = Server(build_app(node, sockets, admission, door, shown), sockets, admission, tls)
+    feed = Feed(live, lambda: sockets.sessions, admission, node.compute, cores=2, drain_s=config.drain_s)
+    shown = Shown(Admin(config.admin_key, door.proxies), feed.endpoint)
+    app = build_app(node, sockets, admission, door, shown)
+    server = Server(app, sockets, admission, tls, drain_s=config.drain_s)
     bound = bind(config.host, config.port)
-    running = RunningNode(bound.getsockname()[1], node, admission, server, turns, feed, "s" if tls else "")
+    running = RunningNode(bound.getsockname()[1], node, admission, server, turns, feed, "s" if tls else "", waits=waits)
     started = threading.Event()
 
     async def serve() -> None:
         running.loop = asyncio.get_running_loop()
         started.set()
-        await server.serve(sockets=[bound])
+        try:
+            await server.serve(sockets=[bound])
+        finally:
+            await admission.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="node")
     bound.listen()  # so that a client that comes before uvicorn is ready waits in the backlog

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from voiceedge.engines import loading
-from voiceedge.engines.loading import STAGES, ThreadPlan, load_engines, thread_plan
+from voiceedge.engines.loading import STAGES, ThreadPlan, load_engines, load_stage, thread_plan
+from voiceedge.engines.renewal import parts_of
 from voiceedge.errors import ConfigError, ModelMissing
 
 
@@ -36,6 +37,23 @@ def test_engines_are_found_by_stage_and_name(monkeypatch):
     engines = load(NANO)
     assert engines.llm == "engine of smol"
     assert engines.names == {"vad": "silero", "end_of_turn": "turn", "stt": "tiny", "llm": "smol", "tts": "voice"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_can_be_loaded_once_more_and_no_other_is(monkeypatch, stage):
+    loaded = []
+
+    def load_one(model, options):
+        loaded.append((model.id, options.slots, options.context_tokens))
+        return f"engine of {model.id}"
+
+    for key in list(loading.LOADERS):
+        monkeypatch.setitem(loading.LOADERS, key, load_one)
+    before = load(NANO)
+    loaded.clear()
+    parts = load_stage(stage, NANO, slots=2, context_tokens=256, threads=ThreadPlan())
+    assert loaded == [(NANO[stage].id, 2, 256)]
+    assert parts == parts_of(before, stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)

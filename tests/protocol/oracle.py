@@ -38,7 +38,7 @@ def validate(event_json: str) -> BaseModel:
     for usage in (event.get("usage"), event.get("response", {}).get("usage")):
         check_numbers(usage)
     model = _SERVER.validate_python(event)
-    known = {"start_time", "temperature", "expires_at", "id", "object", "voiceedge_backchannels"}
+    known = {"start_time", "temperature", "expires_at", "id", "object", "voiceedge_backchannels", "voiceedge"}
     assert unknown_keys(model) <= known, unknown_keys(model)
     return model
 

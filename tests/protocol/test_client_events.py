@@ -1,5 +1,6 @@
 import base64
 import json
+from time import process_time
 
 import msgspec
 import pybase64
@@ -76,8 +77,8 @@ def test_a_beta_transcription_update_arrives_as_a_session_update():
         ("", "invalid_json", None, None),
         ("{", "invalid_json", None, None),
         (b"\xff", "invalid_json", None, None),
-        ('{"type":"session.update","session":{"a":' + "[" * 100_000, "invalid_json", None, None),
-        ("[" * 100_000, "invalid_value", None, None),
+        ('{"type":"session.update","session":{"a":' + "[" * 60_000, "invalid_json", None, None),
+        ("[" * 60_000, "invalid_value", None, None),
         ("[]", "invalid_value", None, None),
         ('{"event_id":"e"}', "missing_required_parameter", "type", "e"),
         ('{"type":"foo","event_id":"e"}', "invalid_value", "type", "e"),
@@ -140,3 +141,97 @@ def test_no_json_makes_anything_but_an_event_or_a_refusal(value):
         decode_client_event(text)
     except InvalidRequest:
         event_id_of(text)
+
+
+# ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────
+
+LONG_ID = "i" * (events.MAX_ID_CHARACTERS + 1)
+HUGE = "9" * 5_000
+
+
+def of_session(json_text):
+    return f'{{"type":"session.update","event_id":"e","session":{{"a":{json_text}}}}}'
+
+
+@pytest.mark.parametrize("depth", [1_000, 10_000, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("place", ['"session":{"a":%s}', '"session":{},"novelty":%s', '"session":%s', '"event_id":%s'])
+def test_nesting_without_end_is_refused_wherever_it_stands(place, opening, closing, depth):
+    nested = opening * depth + "1" + closing * depth
+    error = refusal('{"type":"session.update",' + place % nested + "}")
+    assert error.wire_code in {"invalid_json", "invalid_value", "message_too_large"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", HUGE, f"-{HUGE}", f"1e{HUGE}"])
+def test_numbers_that_nobody_can_hold_are_refused_or_held_whole(number):
+    try:
+        event = decode_client_event(of_session(number))
+    except InvalidRequest:
+        return
+    value = event.session["a"]
+    assert value == value
+    assert abs(value) != float("inf")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"event_id":"%s"', '"previous_item_id":"%s"', '"content_index":%s', '"response_id":"%s"', '"item_id":"%s"'],
+)
+def test_what_is_echoed_has_bounds(field):
+    types = {
+        "previous_item_id": '"type":"conversation.item.create","item":{},',
+        "content_index": '"type":"conversation.item.truncate","item_id":"a","audio_end_ms":0,',
+        "response_id": '"type":"response.cancel",',
+        "item_id": '"type":"conversation.item.delete",',
+    }
+    name = field.split('"')[1]
+    text = "{" + types.get(name, '"type":"response.create",') + field % (HUGE if name == "content_index" else LONG_ID)
+    error = refusal(text + "}")
+    assert error.wire_code in {"invalid_value", "invalid_json"}
+    assert event_id_of(text + "}") is None
+
+
+def test_of_a_key_that_is_there_twice_one_counts():
+    event = decode_client_event('{"type":"response.create","event_id":"a","event_id":"b","response":{"x":1,"x":2}}')
+    assert (event.event_id, event.response) == ("b", {"x": 2})
+    assert isinstance(decode_client_event('{"type":"response.cancel","response_id":"a","response_id":null}'), object)
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'"\udc00\ud800"', r'"\u0000\u0007"', '"\u202e"'])
+def test_characters_that_are_none_are_refused_or_can_be_written_again(text):
+    try:
+        event = decode_client_event(of_session(text))
+    except InvalidRequest:
+        return
+    assert msgspec.json.decode(msgspec.json.encode(event.session)) == event.session
+
+
+def test_only_what_holds_base64_may_be_larger_than_a_mebibyte():
+    filling = "x" * events.MAX_MESSAGE_CHARACTERS
+    error = refusal(of_session(f'"{filling}"'))
+    assert (error.wire_code, event_id_of(of_session(f'"{filling}"'))) == ("message_too_large", "e")
+    item = json.dumps({"type": "conversation.item.create", "item": {"a": filling}})
+    assert decode_client_event(item).item == {"a": filling}
+    assert decode_client_event(item.encode()).item == {"a": filling}
+
+
+def test_a_large_message_is_ascii_for_otherwise_it_would_take_four_times_its_size():
+    text = '{"type":"conversation.item.create","item":{"a":"' + "x" * events.MAX_MESSAGE_CHARACTERS + '😀"}}'
+    assert refusal(text).wire_code == refusal(text.encode()).wire_code == "message_too_large"
+
+
+@pytest.mark.parametrize("value", ["1", "[]", "{}", '""'])
+@pytest.mark.parametrize("encoded", [str, str.encode])
+def test_a_message_of_a_million_values_is_refused_before_they_are_made(value, encoded):
+    text = '{"type":"conversation.item.create","item":{"a":[' + ",".join([value] * 1_000_000) + "]}}"
+    begun = process_time()
+    assert refusal(encoded(text)).wire_code == "message_too_large"
+    assert process_time() - begun < 0.1
+
+
+@pytest.mark.parametrize(
+    "audio", ["=" * 1000, "A" + "=" * 1000, "AAAA" * 100 + "\n" * 10, " " * 1000, "AAAA" * 100 + "A"]
+)
+def test_padding_and_white_space_are_no_audio(audio):
+    with pytest.raises(InvalidRequest):
+        audio_of(events.AppendAudio(audio=audio))

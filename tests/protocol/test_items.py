@@ -3,6 +3,7 @@ import pytest
 
 from voiceedge.errors import InvalidRequest
 from voiceedge.protocol.items import (
+    MAX_ITEM_BYTES,
     FunctionCallItem,
     FunctionCallOutputItem,
     InputAudio,
@@ -12,6 +13,7 @@ from voiceedge.protocol.items import (
     OutputAudio,
     OutputText,
     parse_item,
+    size_bytes,
     text_of,
     user_audio,
     without_audio,
@@ -120,3 +122,32 @@ def test_the_words_of_an_item_are_what_was_written_and_said():
     assert text_of(MessageItem("a", "user", (InputText("look"), InputImage("x"), InputAudio("here")))) == "look here"
     assert text_of(user_audio("a")) == ""
     assert text_of(FunctionCallItem("a", "c", "f", "{}")) == ""
+
+
+TOO_LONG = "x" * MAX_ITEM_BYTES
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        message("user", {"type": "input_text", "text": TOO_LONG}),
+        message("assistant", {"type": "output_text", "text": TOO_LONG}),
+        message("user", {"type": "input_audio", "transcript": TOO_LONG}),
+        message("user", {"type": "input_image", "image_url": TOO_LONG}),
+        message("user", *[{"type": "input_text", "text": "x" * (MAX_ITEM_BYTES // 10)}] * 11),
+        message("user", {"type": "input_text", "text": "x" * (MAX_ITEM_BYTES // 4) + "😀"}),
+        {"type": "function_call", "id": "a", "name": TOO_LONG, "arguments": "{}"},
+        {"type": "function_call", "id": "a", "name": "f", "arguments": TOO_LONG},
+        {"type": "function_call_output", "id": "a", "call_id": "c", "output": TOO_LONG},
+        {"type": "function_call_output", "id": "a", "call_id": "c", "output": [TOO_LONG]},
+    ],
+)
+def test_an_item_that_takes_too_much_memory_is_refused_and_it_is_said_how_much_fits(raw):
+    with pytest.raises(InvalidRequest, match=str(MAX_ITEM_BYTES)) as caught:
+        parse_item(raw)
+    assert (caught.value.wire_code, caught.value.param) == ("item_too_large", "item")
+
+
+def test_speech_does_not_count_because_it_is_not_kept():
+    item = parse_item(message("user", {"type": "input_audio", "audio": TOO_LONG}))
+    assert size_bytes(item) < 1000

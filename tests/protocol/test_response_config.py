@@ -3,9 +3,9 @@ import pytest
 
 from tests.protocol.samples import a_session
 from voiceedge.errors import InvalidRequest
-from voiceedge.protocol.items import InputText, ItemReference, MessageItem
+from voiceedge.protocol.items import MAX_ITEM_BYTES, InputText, ItemReference, MessageItem
 from voiceedge.protocol.response_config import response_config
-from voiceedge.protocol.session_config import merge
+from voiceedge.protocol.session_config import MAX_SESSION_BYTES, merge
 from voiceedge.protocol.session_object import FunctionTool, NamedTool, PcmaFormat, PcmuFormat
 
 SESSION = merge(
@@ -150,3 +150,26 @@ def test_a_tool_that_is_not_there_or_is_not_served_is_refused(params, param):
     with pytest.raises(InvalidRequest) as refused:
         response_config(SESSION, params)
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"instructions": "x" * MAX_SESSION_BYTES},
+        {"audio": {"output": {"voice": "x" * MAX_SESSION_BYTES}}},
+        {"tools": [{"name": "f", "description": "x" * MAX_SESSION_BYTES}]},
+        {"novelty": "x" * MAX_SESSION_BYTES},
+    ],
+)
+def test_a_response_has_no_larger_settings_than_a_session(params):
+    with pytest.raises(InvalidRequest, match=str(MAX_SESSION_BYTES)) as caught:
+        response_config(SESSION, params)
+    assert caught.value.wire_code == "session_too_long"
+
+
+def test_what_a_response_answers_takes_no_more_than_one_item():
+    half = {"type": "message", "role": "user", "content": "x" * (MAX_ITEM_BYTES // 2)}
+    assert len(response_config(SESSION, {"input": [half]}).input) == 1
+    with pytest.raises(InvalidRequest, match=str(MAX_ITEM_BYTES)) as caught:
+        response_config(SESSION, {"input": [half, half]})
+    assert (caught.value.wire_code, caught.value.param) == ("item_too_large", "response.input")

@@ -92,3 +92,10 @@ def test_an_error_that_answers_no_message_has_a_null_event_id():
 def test_a_failed_transcription_tells_why():
     event = validate(encode(transcription_failed("u", EngineFailed("No."))))
     assert (event.item_id, event.error.code, event.error.message) == ("u", "engine_failed", "No.")
+
+
+def test_an_error_is_brief_whatever_it_quotes():
+    error = InvalidRequest("x" * 10**6, param="y" * 10**6)
+    told = error_event(error).error
+    assert (len(told.message), len(told.param)) == (server_events.LONGEST_MESSAGE + 1, server_events.LONGEST_PARAM + 1)
+    assert transcription_failed("i", EngineFailed("x" * 10**6)).error.message.endswith("x…")

@@ -9,7 +9,7 @@ from tests.protocol.oracle import validate
 from tests.protocol.samples import NAMES, a_session
 from voiceedge.errors import InvalidRequest
 from voiceedge.protocol.server_events import SessionUpdated, encode
-from voiceedge.protocol.session_config import SessionConfig, Transcription, merge
+from voiceedge.protocol.session_config import MAX_SESSION_BYTES, SessionConfig, Transcription, merge
 from voiceedge.protocol.session_object import FunctionTool, NamedTool
 
 SERVER_VAD = {
@@ -361,7 +361,7 @@ UPDATES = st.fixed_dictionaries(
         "output_modalities": st.sampled_from([["audio"], ["text"], ["audio", "text"]]),
         "modalities": st.sampled_from([["text"], ["audio", "text"]]),
         "tools": st.lists(st.fixed_dictionaries({"name": st.text(min_size=1, max_size=5)}), max_size=2),
-        "max_output_tokens": st.integers() | st.just("inf"),
+        "max_output_tokens": st.integers(-(2**63), 2**64 - 1) | st.just("inf"),
         "tracing": st.none() | st.just("auto"),
         "turn_detection": DETECTIONS,
         "audio": st.fixed_dictionaries(
@@ -413,3 +413,36 @@ def test_an_update_changes_neither_its_arguments_nor_what_it_does_not_name(updat
 
 def test_local_names_fall_back_to_the_first_voice():
     assert (NAMES.voice("second"), NAMES.voice("marin")) == ("second", "hibari")
+
+
+TOO_LONG = "x" * MAX_SESSION_BYTES
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"instructions": TOO_LONG},
+        {"tools": [{"name": "f", "description": TOO_LONG}]},
+        {"tools": [{"name": "f", "parameters": {"enum": ["x" * 1000] * 300}}]},
+        {"tracing": {"metadata": TOO_LONG}},
+        {"prompt": {"id": "p", "variables": {"a": TOO_LONG}}},
+        spoken(voice=TOO_LONG),
+        heard(transcription={"model": "m", "prompt": TOO_LONG}),
+    ],
+)
+def test_settings_that_are_larger_than_any_context_are_refused_and_change_nothing(update):
+    with pytest.raises(InvalidRequest, match=str(MAX_SESSION_BYTES)) as caught:
+        merged(update)
+    assert caught.value.wire_code == "session_too_long"
+
+
+def test_settings_do_not_add_up_over_updates():
+    session = merged({"instructions": "x" * (MAX_SESSION_BYTES // 2)})
+    with pytest.raises(InvalidRequest):
+        merge(session, {"tracing": {"a": "x" * (MAX_SESSION_BYTES // 2)}})
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1])
+def test_a_number_that_could_not_be_echoed_is_refused(number):
+    with pytest.raises(InvalidRequest):
+        merged({"tools": [{"name": "f", "parameters": {"maximum": number}}]})

@@ -2,7 +2,17 @@ import msgspec
 import pytest
 
 from voiceedge.errors import InvalidRequest
-from voiceedge.protocol.validation import MAX_DEPTH, converted, invalid, require_functions, require_shallow
+from voiceedge.protocol.validation import (
+    LARGEST_INTEGER,
+    MAX_DEPTH,
+    MAX_KEY_CHARACTERS,
+    MAX_VALUES,
+    SMALLEST_INTEGER,
+    converted,
+    invalid,
+    require_bounded,
+    require_functions,
+)
 
 
 class Inner(msgspec.Struct):
@@ -43,13 +53,30 @@ def test_json_may_be_nested_only_so_deep(wrap):
     value = 1
     for _ in range(MAX_DEPTH - 1):
         value = wrap(value)
-    require_shallow(value, "root")
+    require_bounded(value, "root")
     with pytest.raises(InvalidRequest, match="deep"):
-        require_shallow(wrap(value), "root")
+        require_bounded(wrap(value), "root")
     for _ in range(50_000):
         value = wrap(value)
     with pytest.raises(InvalidRequest):
-        require_shallow(value, "root")
+        require_bounded(value, "root")
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "problem"),
+    [
+        ([0] * (MAX_VALUES - 1), [0] * MAX_VALUES, "values"),
+        ({"a" * MAX_KEY_CHARACTERS: 0}, [{"a" * (MAX_KEY_CHARACTERS + 1): 0}], "key"),
+        (LARGEST_INTEGER, [LARGEST_INTEGER + 1], "64 bits"),
+        ({"a": SMALLEST_INTEGER}, SMALLEST_INTEGER - 1, "64 bits"),
+    ],
+)
+def test_what_could_not_be_walked_or_written_again_is_refused(most, more, problem):
+    require_bounded(most, "root")
+    msgspec.json.encode(most)
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        require_bounded(more, "root")
+    assert caught.value.param == "root"
 
 
 @pytest.mark.parametrize("tools", [None, [], "all", [{"name": "f"}], [{"type": "function"}, {"type": None}, 1]])

@@ -70,6 +70,7 @@ async def test_without_a_start_the_distance_is_unknown():
         ((200, {"status": "ready"}), "ready"),
         ((200, {"status": "ready", "sessions": 8, "max_sessions": 8}), "full"),
         ((503, {"status": "draining", "sessions": 2, "max_sessions": 8}), "draining"),
+        ((503, {"status": "busy", "sessions": 2, "max_sessions": 8}), "busy"),
         ((404, {"detail": "Not Found"}), "no node"),
         ((200, b"welcome to nginx"), "no node"),
     ],

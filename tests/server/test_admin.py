@@ -4,7 +4,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from voiceedge.server.address import read_proxies
 from voiceedge.server.admin import Admin
+from voiceedge.server.bad_keys import BURST, PER_S
 
 KEY = "a key of sixteen ümlauts: and a colon"
 SECRETS = "what only the operator may see"
@@ -70,6 +72,13 @@ async def test_without_a_key_none_opens_anything():
     assert (await ask(Admin(None), basic("", ""), "192.0.2.1")).status_code == 403
 
 
+@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": "127.0.0.1"}])
+async def test_a_proxy_that_is_named_is_not_the_nodes_own_machine_even_if_it_says_nothing(headers):
+    admin = Admin(None, read_proxies("127.0.0.1"))
+    assert (await ask(admin, headers, "127.0.0.1")).status_code == 403
+    assert (await ask(admin, {}, "::1")).status_code == 200
+
+
 # ── with a key ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -113,3 +122,33 @@ async def test_a_wrong_key_opens_nothing_and_a_browser_asks_for_another(headers)
     assert refused.headers["www-authenticate"].startswith('Basic realm="')
     assert refused.headers["cache-control"] == "no-store"
     assert KEY.encode() not in refused.body
+
+
+async def guessed(admin, headers=None, client="192.0.2.1", tries=BURST + 2):
+    return [(await ask(admin, basic("", f"guess {n}") | (headers or {}), client)).status_code for n in range(tries)][-1]
+
+
+async def test_who_guesses_has_to_wait_whatever_they_bring_and_nobody_else_has():
+    moment = [0.0]
+    admin = Admin(KEY, clock=lambda: moment[0])
+    assert await guessed(admin) == 429
+    refused = await ask(admin, basic("", KEY), "192.0.2.1")
+    assert (refused.status_code, 1 <= int(refused.headers["retry-after"]) <= 1 / PER_S) == (429, True)
+    assert b"too_many_bad_keys" in refused.body
+    assert (await ask(admin, basic("", KEY), "192.0.2.2")).status_code == 200
+    assert (await ask(admin, {}, "192.0.2.1")).status_code == 401
+    moment[0] += int(refused.headers["retry-after"])
+    assert (await ask(admin, basic("", KEY), "192.0.2.1")).status_code == 200
+
+
+async def test_behind_a_named_proxy_who_guesses_is_told_apart_from_the_operator():
+    admin = Admin(KEY, read_proxies("10.0.0.1"), clock=lambda: 0.0)
+    assert await guessed(admin, {"X-Forwarded-For": "192.0.2.1"}, "10.0.0.1") == 429
+    assert (await ask(admin, basic("", KEY) | {"X-Forwarded-For": "192.0.2.2"}, "10.0.0.1")).status_code == 200
+
+
+async def test_browsers_that_ask_without_a_key_first_never_have_to_wait():
+    admin = Admin(KEY, clock=lambda: 0.0)
+    for _ in range(2 * BURST):
+        assert (await ask(admin, {}, "192.0.2.1")).status_code == 401
+    assert (await ask(admin, basic("", KEY), "192.0.2.1")).status_code == 200

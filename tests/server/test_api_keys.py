@@ -41,6 +41,13 @@ def test_a_key_in_the_file_opens_and_brings_its_limits(file):
     )
 
 
+def test_a_key_may_say_what_its_tenant_may_use_in_an_hour(tmp_path):
+    limits = {"sessions_an_hour": 5, "audio_seconds_an_hour": 600, "messages_an_hour": 9000, "bytes_an_hour": 10**9}
+    path = tmp_path / "keys.toml"
+    path.write_text(entry("shop-7", KEY, **limits), "utf-8")
+    assert ApiKeys(path).grant(KEY).limits() == limits
+
+
 def test_keys_may_share_a_tenant(tmp_path):
     other = make_key()
     path = tmp_path / "keys.toml"

@@ -2,13 +2,15 @@ import json
 
 import pytest
 
-from voiceedge.errors import Forbidden, Unauthorised
+from voiceedge.errors import Forbidden, LimitReached, Unauthorised
 from voiceedge.server.api_keys import ApiKeys, hashed, make_key
-from voiceedge.server.auth import Door, is_loopback, key_of
+from voiceedge.server.auth import Door, key_of
+from voiceedge.server.bad_keys import BURST, PER_S
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.grant import ANYBODY, Grant
 from voiceedge.server.issuing import Issuer
 from voiceedge.server.jwks import Jwks
+from voiceedge.server.revoked import Revoked
 from voiceedge.server.tokens import Tokens
 
 NOW = 1_800_000_000
@@ -148,11 +150,6 @@ async def test_the_page_of_a_node_that_only_this_machine_reaches_may_connect(nam
     assert await Door(SECRETS, is_local=True).grant({"origin": f"http://{name}", "host": name}) == ANYBODY
 
 
-@pytest.mark.parametrize("host", ["", "localhost.evil.example", "0.0.0.0", "::", "127.0.0.1.nip.io"])
-def test_what_is_not_this_machine_is_not_taken_for_it(host):
-    assert not is_loopback(host)
-
-
 async def test_what_an_open_node_signed_opens_no_closed_one(static, issued):
     """They may share a secret, and the open node gives an `ek_` to anybody."""
     for settings in ({}, {"instructions": "Sell."}):
@@ -197,3 +194,83 @@ async def test_a_page_of_anywhere_may_bring_a_key_where_none_are_listed(static):
     """Browsers send no bearer token by themselves."""
     door = Door(SECRETS, api_keys=static)
     assert (await door.grant({**bearer(KEY), "origin": "https://shop.example"})).tenant == "shop"
+
+
+# ── who brings bad keys one after another ─────────────────────────────────────────────────────────────────
+
+HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
+
+
+async def refused_at(door, key, address=HERE):
+    with pytest.raises((Unauthorised, LimitReached)) as refused:
+        await door.grant(bearer(key), address=address)
+    return refused.value
+
+
+async def flood(door, key="a.b.c"):
+    """Bring bad keys until one is answered with 429."""
+    for _ in range(BURST + 2):
+        error = await refused_at(door, key)
+        if isinstance(error, LimitReached):
+            return error
+    raise AssertionError("nobody was told to wait")
+
+
+@pytest.mark.parametrize("key", ["a.b.c", "ve_unknown", "ek_a.b.c", "sk-proj-x"])
+async def test_an_address_with_bad_keys_one_after_another_is_told_to_wait(static, issued, key):
+    door = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0)
+    told = await flood(door, key)
+    assert (told.wire_code, 1 <= told.retry_after_s <= 1 / PER_S) == ("too_many_bad_keys", True)
+
+
+async def test_its_tokens_are_not_looked_at_any_more_and_nobody_elses_suffer(static, issued, monkeypatch):
+    door, looked_at = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0), []
+    await flood(door)
+    good, real = token(), issued.grant
+
+    async def grant(key):
+        looked_at.append(key)
+        return await real(key)
+
+    monkeypatch.setattr(issued, "grant", grant)
+    assert (await refused_at(door, good)).wire_code == "too_many_bad_keys"
+    assert looked_at == []
+    assert (await door.grant(bearer(good), address=ELSEWHERE)).subject == "bob"
+
+
+async def test_a_good_static_key_or_client_secret_gets_in_beside_somebody_who_floods(static, issued):
+    door = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0)
+    await flood(door)
+    assert (await door.grant(bearer(KEY), address=HERE)).subject == "shop"
+    assert (await door.grant(bearer(SECRETS.make(GRANT, 60).value), address=HERE)).subject == "alice"
+    assert (await refused_at(door, "ve_unknown")).wire_code == "too_many_bad_keys"
+
+
+async def test_who_waits_as_told_is_looked_at_again(issued):
+    moment = [0.0]
+    door = Door(SECRETS, tokens=issued, clock=lambda: moment[0])
+    moment[0] += (await flood(door)).retry_after_s
+    assert (await door.grant(bearer(token()), address=HERE)).subject == "bob"
+
+
+async def test_good_keys_and_no_key_never_add_up(static, issued):
+    door = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0)
+    for _ in range(2 * BURST):
+        await door.grant(bearer(token()), address=HERE)
+        with pytest.raises(Unauthorised, match="A key is needed"):
+            await door.grant({}, address=HERE)
+    assert (await refused_at(door, "a.b.c")).wire_code == "invalid_api_key"
+
+
+async def test_a_revoked_key_counts_as_a_bad_one(issued, tmp_path):
+    path = tmp_path / "revoked.txt"
+    path.write_text("bob\n", "utf-8")
+    door = Door(SECRETS, tokens=issued, revoked=Revoked(path), clock=lambda: 0.0)
+    assert (await flood(door, token())).wire_code == "too_many_bad_keys"
+
+
+async def test_on_an_open_node_any_key_is_good_and_only_forged_secrets_count():
+    door = Door(SECRETS, clock=lambda: 0.0)
+    await flood(door, "ek_a.b.c")
+    for key in ("any", "a.b.c", "ve_x", SECRETS.make(ANYBODY, 60).value):
+        assert (await door.grant(bearer(key), address=HERE)).tenant == "anybody"

@@ -80,6 +80,12 @@ def test_it_does_not_outlive_what_it_was_made_for(lifetime_s, expires_at):
     assert refused(secret.value, node(now=expires_at)) == "token_expired"
 
 
+def test_it_hands_on_every_limit_of_whoever_asked():
+    limits = {"sessions": 2, "seconds": 60, "sessions_an_hour": 5, "audio_seconds_an_hour": 600, "bytes_an_hour": 10**9}
+    value = node().make(Grant(tenant="shop", subject="alice", **limits), 60).value
+    assert node().grant(value).limits() == limits
+
+
 def test_it_says_which_static_key_it_was_made_for():
     assert node().grant(node().make(replace(GRANT, key_hash="0" * 64), 60).value).key_hash == "0" * 64
 

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from starlette.requests import Request
 
 from tests.metrics_document import METRICS, metrics_table
 from tests.server.seen import MODELS, a_turn
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.renewal import Renewal, parts_of
 from voiceedge.errors import Overloaded
 from voiceedge.server import metrics as metrics_module
 from voiceedge.server.admission import Admission
 from voiceedge.server.build import Build
 from voiceedge.server.metrics import STEPS, Metrics
 from voiceedge.session.compute import Compute
+from voiceedge.trace import now
 
 
 @pytest.fixture
@@ -108,11 +112,37 @@ def test_places_refusals_and_the_queue_are_shown_as_they_are(metrics, compute):
             admission.session().__enter__()
     assert value(metrics, "refusals_total", reason="full") == 1
     assert (value(metrics, "sessions_max"), value(metrics, "steps_waiting")) == (1, 0)
+    assert (value(metrics, "busy"), value(metrics, "load")) == (0, 0)
+
+
+def test_engines_that_are_loaded_anew_and_threads_that_are_lost_are_shown(metrics):
+    back = threading.Event()
+    renewal = Renewal(fake_engines(), lambda stage: parts_of(fake_engines(), stage))
+    renewing = Compute(1, renewal=renewal)
+    try:
+        metrics.watch(Admission(1), renewing)
+        renewal.on_change = back.set
+        renewal.hung("llm", now())
+        assert back.wait(10)
+        assert (value(metrics, "engine_rebuilds_total", stage="llm"), value(metrics, "threads_lost")) == (1, 0)
+        assert value(metrics, "engine_rebuilds_total", stage="stt") == 0
+        assert value(metrics, "engine_missing", stage="llm") == 0
+        renewal.out = frozenset({"tts"})
+        assert value(metrics, "engine_missing", stage="tts") == 1
+    finally:
+        renewing.close()
 
 
 def test_the_build_and_its_models_are_named(metrics):
     assert value(metrics, "build_info", version="1.2.3", profile="nano", **MODELS) == 1
     assert value(metrics, "model_file_bytes", stage="llm") == 5_000
+
+
+def test_what_sessions_were_made_to_wait_for_is_counted_in_seconds(metrics):
+    metrics.throttled("audio", 1.5)
+    metrics.throttled("audio", 0.5)
+    assert value(metrics, "throttled_seconds_total", kind="audio") == 2.0
+    assert value(metrics, "throttled_seconds_total", kind="frames") == 0.0
 
 
 def test_spans_are_counted_by_their_fate(metrics):
@@ -131,9 +161,11 @@ async def test_a_loop_that_is_late_is_seen_to_be(metrics, monkeypatch):
 
     monkeypatch.setattr(metrics_module, "now", lambda: next(clock))
     monkeypatch.setattr(metrics_module.asyncio, "sleep", sleep)
+    told = []
     with pytest.raises(asyncio.CancelledError):
-        await metrics.watch_loop()
+        await metrics.watch_loop(lambda at, late_s: told.append((at, late_s)))
     assert value(metrics, "loop_lag_seconds_sum") == pytest.approx(0.04)
+    assert told == [(10.29, pytest.approx(0.04))]
 
 
 def test_nodes_of_one_process_do_not_count_for_each_other(metrics):
@@ -170,7 +202,7 @@ async def test_no_label_names_a_session_and_the_series_are_all_there_from_the_st
     text = (await answer(metrics)).body
     assert set(re.findall(rb"^(\w+(?:{.*})?) ", text, re.MULTILINE)) == before
     assert b"sess_" not in text
-    assert len(before) < 600
+    assert len(before) < 700
 
 
 async def test_what_prometheus_client_adds_for_itself_is_left_out(metrics):

@@ -148,7 +148,7 @@ async def test_a_client_that_goes_away_in_its_body_leaves_nothing_in_the_log():
 
 
 def test_a_secret_for_a_token_says_that_it_ends_with_the_token(monkeypatch):
-    async def grant(*_):
+    async def grant(*_, **__):
         return Grant(tenant="shop", subject="alice", ends_at=NOW + 20)
 
     monkeypatch.setattr(DOOR, "grant", grant)

@@ -184,6 +184,23 @@ async def test_a_request_that_is_broken_behind_its_head_is_no_error_of_the_node(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+BOTH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_hasty", [True, False])
+@pytest.mark.parametrize("pieces", [[BOTH + b"0\r\n\r\n" + GET], [BOTH, b"0\r\n\r\n", GET]])
+async def test_a_request_whose_end_can_be_read_in_two_ways_is_refused_with_what_is_behind_it(
+    pieces: Any, is_hasty: bool
+):
+    """RFC 9112, 6.1: what a proxy takes for its body would be a request that the proxy has not seen."""
+    client = Client(is_hasty=is_hasty)
+    await client.take(*pieces)
+    assert client.wire.written.startswith(b"HTTP/1.1 400 ")
+    assert client.wire.written.count(b"HTTP/1.1") == 1
+    assert client.wire.is_closed
+    await client.close()
+
+
 REST = [b"\r\n", b"{}", b"\x00", b"\xff" * 9, b"2\r\n{}\r\n", b"0\r\n\r\n", b"Content-Length: 3\r\n\r\n", b"a" * 20_000]
 HEADERS = [b"Connection: close\r\n", b"Expect: 100-continue\r\n"]
 PARTS = st.sampled_from([GET, HALF, POST, SHORT, HANDSHAKE, BROKEN, *REST, *HEADERS])

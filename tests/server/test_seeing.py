@@ -14,6 +14,7 @@ from tests.server.seen import MODELS, a_turn, seen_node
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
 from voiceedge.protocol.extensions import TurnWords
+from voiceedge.server import metrics as metrics_module
 from voiceedge.server.build import Build
 from voiceedge.server.metrics import Metrics
 from voiceedge.server.seeing import seeing, watched
@@ -88,6 +89,20 @@ async def test_the_servers_own_error_leaves_as_it_is_and_the_loop_is_watched_no_
     with pytest.raises(ConfigError, match="no such thing"):
         await watched(serving(), Metrics(BUILD))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_whoever_decides_by_it_is_told_how_late_the_loop_is(monkeypatch):
+    monkeypatch.setattr(metrics_module, "LOOP_CHECK_S", 0)
+    told, enough = [], asyncio.Event()
+
+    def measured(at, late_s):
+        told.append((at, late_s))
+        if len(told) == 3:
+            enough.set()
+
+    await asyncio.wait_for(watched(enough.wait(), Metrics(BUILD), measured), 5)
+    assert sorted(told) == told
+    assert all(late_s >= 0 for _, late_s in told)
 
 
 def test_a_turn_without_words_leaves_none(tmp_path):

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
 from tests.e2e.nodes import running_node
 from voiceedge.engines.fake import fake_engines
-from voiceedge.server import socket
+from voiceedge.server import entrance, socket
+from voiceedge.server.admission import STOPPING
 from voiceedge.server.api_keys import hashed, make_key
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.grant import Grant
@@ -210,22 +211,19 @@ async def test_a_page_from_elsewhere_may_not_use_an_open_node(node):
     assert (status, error["code"]) == (403, "origin_not_allowed")
 
 
-async def test_a_session_ends_when_its_time_is_over_and_the_client_is_told_why(node, monkeypatch):
-    monkeypatch.setattr(socket, "SESSION_S", 0)
-    async with session_of(node.url) as (client, _):
-        *_, event = [json.loads(message) async for message in client]
-        assert (event["type"], event["error"]["code"]) == ("error", "session_expired")
-        assert (client.close_code, client.close_reason) == (1001, socket.TOO_LONG)
+async def test_a_session_ends_when_its_time_is_over_and_the_client_is_told_why():
+    with running_node(fake_engines(), session_s=1) as node:
+        async with session_of(node.url) as (client, _):
+            *_, event = [json.loads(message) async for message in client]
+            assert (event["type"], event["error"]["code"]) == ("error", "session_expired")
+            assert (client.close_code, client.close_reason) == (1001, socket.TOO_LONG)
 
 
 def test_a_key_may_say_that_its_sessions_are_shorter_but_not_that_they_are_longer():
     now = epoch_s()
-    assert 58 <= socket._ends_at(Grant(tenant="t", subject="s", seconds=60)) - now <= 61
-    assert socket._ends_at(Grant(tenant="t", subject="s", ends_at=now + 5)) == now + 5
-    assert (
-        socket._ends_at(Grant(tenant="t", subject="s", seconds=10**9, ends_at=now + 10**9))
-        <= now + socket.SESSION_S + 1
-    )
+    assert 58 <= entrance._ends_at(Grant(tenant="t", subject="s", seconds=60), 3600) - now <= 61
+    assert entrance._ends_at(Grant(tenant="t", subject="s", ends_at=now + 5), 3600) == now + 5
+    assert entrance._ends_at(Grant(tenant="t", subject="s", seconds=10**9, ends_at=now + 10**9), 3600) <= now + 3601
 
 
 async def test_a_session_ends_when_its_key_is_taken_away(tmp_path, monkeypatch):
@@ -244,3 +242,18 @@ async def test_a_session_ends_when_its_key_is_taken_away(tmp_path, monkeypatch):
         for lost in (key, made.value):
             status, _, _ = await refusal(node.url, **ways(lost)[0])
             assert status == 401
+
+
+async def test_whoever_comes_in_as_the_drain_begins_is_sent_away_with_all_the_others(monkeypatch):
+    accept = socket.accept
+    with running_node(fake_engines()) as node:
+
+        async def accept_too_late(arriving):
+            await accept(arriving)
+            node.admission.drain()
+
+        monkeypatch.setattr(socket, "accept", accept_too_late)
+        async with connect(node.url) as client:
+            with pytest.raises(ConnectionClosedOK) as closed:
+                await client.recv()
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, STOPPING)

@@ -70,6 +70,11 @@ async def test_what_a_token_allows_is_read():
     )
 
 
+async def test_a_token_may_say_what_its_tenant_may_use_in_an_hour():
+    limits = {"sessions_an_hour": 5, "audio_seconds_an_hour": 600, "messages_an_hour": 9000, "bytes_an_hour": 10**9}
+    assert (await tokens().grant(signed(voiceedge=limits))).limits() == limits
+
+
 async def test_one_of_several_audiences_is_enough():
     assert (await tokens().grant(signed(aud=["other", AUDIENCE]))).subject == "user-1"
 
@@ -95,6 +100,9 @@ async def test_a_token_that_leaves_something_open_is_not_good(name):
         {"nbf": [NOW]},
         {"jti": 5},
         {"voiceedge": {"sessions": 0}},
+        {"voiceedge": {"sessions_an_hour": 0}},
+        {"voiceedge": {"audio_seconds_an_hour": 1.5}},
+        {"voiceedge": {"bytes_an_hour": -1}},
         {"voiceedge": {"sessions": "many"}},
         {"voiceedge": {"session": "Sell."}},
         {"voiceedge": None, "sub": "x" * 200},

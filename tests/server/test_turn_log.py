@@ -73,6 +73,33 @@ def test_a_full_disk_costs_the_line_and_not_the_conversation(caplog: pytest.LogC
     assert "cannot be written" in caplog.text
 
 
+def test_a_disk_that_stays_full_is_complained_of_once_until_it_can_be_written_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    full = [False]
+
+    class Disk(FileIO):
+        def write(self, line: bytes) -> int:
+            if full[0]:
+                raise OSError(28, "No space left on device")
+            return super().write(line)
+
+    monkeypatch.setattr(module, "FileIO", Disk)
+    path = tmp_path / "turns.jsonl"
+    with caplog.at_level(logging.WARNING), TurnLog(path) as turn_log:
+        for is_full in (False, True, True, True, False, True, False):
+            full[0] = is_full
+            turn_log.report("s", TURN)
+    complaints = [record.getMessage() for record in caplog.records]
+    assert [complaint.split(",")[0] for complaint in complaints] == [
+        "the trace file cannot be written",
+        "the trace file is written again; 3 turns are missing",
+        "the trace file cannot be written",
+        "the trace file is written again; 1 turns are missing",
+    ]
+    assert len(path.read_text().splitlines()) == 3
+
+
 def test_a_file_that_cannot_be_opened_is_the_operators_to_know(tmp_path: Path):
     with pytest.raises(ConfigError, match="Cannot write the trace file"), TurnLog(tmp_path / "no" / "such" / "folder"):
         pass
@@ -194,6 +221,23 @@ def test_after_a_disk_that_was_full_it_goes_on(tmp_path: Path, monkeypatch: pyte
             turn_log.report("s", TURN)  # put aside, and no new one can be begun
         turn_log.report("s", TURN)
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_no_file_that_was_put_aside_is_lost_while_no_new_one_can_be_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    size = line_bytes(tmp_path)
+    path = tmp_path / "turns.jsonl"
+    with TurnLog(path, max_bytes=size, max_files=4) as turn_log:
+        for number in range(3):
+            turn_log.report(str(number), TURN)
+        with monkeypatch.context() as full:
+            full.setattr(module, "FileIO", _no_file)
+            for _ in range(5):
+                turn_log.report("lost", TURN)
+        turn_log.report("4", TURN)
+    kept = [tmp_path / f"turns.jsonl{number}" for number in (".3", ".2", ".1", "")]
+    assert [json.loads(file.read_text())["session"] for file in kept] == ["0", "1", "2", "4"]
 
 
 def _no_file(*_: object) -> FileIO:

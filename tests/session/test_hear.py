@@ -266,7 +266,7 @@ def test_deafness_is_told_once_and_time_goes_on_until_it_is_over(error):
     vad = BrokenVad()
     heard = Hearing(vad, Inline(), PCM24, Clock())
     heard.set_endpoint(STATED)
-    with pytest.raises(EngineFailed, match="boom"):
+    with pytest.raises(EngineFailed, match=error.__name__):
         append(heard, pcm("V"))
     assert append(heard, pcm("V")) == []
     vad.works = True

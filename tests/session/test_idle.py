@@ -22,7 +22,8 @@ from voiceedge.protocol.session_config import LocalNames, default_session
 from voiceedge.session.idle import Idle
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
-from voiceedge.session.session import SILENCE, Session
+from voiceedge.session.session import Session
+from voiceedge.session.silence import MOST_IN_A_ROW, SILENCE
 
 TIMEOUT_S = 6.0
 ANSWER = "One two three four five six seven eight nine ten."
@@ -252,3 +253,28 @@ def test_a_timer_tells_where_the_silence_began_and_runs_once():
     loop.run_until_complete(wait())
     loop.close()
     assert expired == [100]
+
+
+def test_the_node_does_not_talk_to_an_empty_room_for_ever():
+    async def stays_away(client: Client) -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "response.create"}
+        async for silence in client.listens((MOST_IN_A_ROW + 3) * (ANSWER_S + TIMEOUT_S)):
+            yield silence
+
+    client = Client()
+    client.run(stays_away)
+    assert len(client.of("input_audio_buffer.timeout_triggered")) == MOST_IN_A_ROW
+
+
+@pytest.mark.parametrize("sign", [{"type": "response.create"}, append(SPEECH)])
+def test_who_comes_back_is_asked_again(sign: dict[str, Any]):
+    async def comes_back(client: Client) -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "response.create"}
+        for _ in range(2):
+            async for silence in client.listens((MOST_IN_A_ROW + 1) * (ANSWER_S + TIMEOUT_S)):
+                yield silence
+            yield sign
+
+    client = Client()
+    client.run(comes_back)
+    assert len(client.of("input_audio_buffer.timeout_triggered")) == 2 * MOST_IN_A_ROW

@@ -253,3 +253,27 @@ async def test_it_is_flushed_when_the_socket_has_taken_everything():
     await flushed
     outbox.close()
     await draining
+
+
+async def test_of_large_events_two_stand_in_the_queue_and_the_third_waits():
+    outbox, sent, reads = Outbox(), [], asyncio.Event()
+
+    async def send(event):
+        await reads.wait()
+        sent.append(name_of(event))
+
+    async def reply():
+        for name in "abcd":
+            await outbox.one_at_a_time()
+            outbox.put(event(name))
+            made.append(name)
+
+    made = []
+    replying, draining = asyncio.create_task(reply()), asyncio.create_task(outbox.drain(send))
+    await settle()
+    assert made == ["a", "b"]
+    reads.set()
+    await replying
+    await outbox.flushed()
+    assert sent == ["a", "b", "c", "d"]
+    draining.cancel()

@@ -1,13 +1,22 @@
 """What the LLM is shown, and what it forgets (the way of an answer itself is tested over sockets)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.conversation.history import FunctionCall, History, Item, Line
-from voiceedge.engines import Call, Message, Tool, ToolChoice
+from voiceedge.engines import Call, Message, Prompt, Tool, ToolChoice
+from voiceedge.errors import ContextFull
 from voiceedge.protocol.response_config import response_config
 from voiceedge.protocol.session_config import LocalNames, default_session
-from voiceedge.session.prompting import cost_of, cost_of_opening, forget_what_does_not_fit, prompt_of
+from voiceedge.session.prompting import (
+    LONGEST_TOKENS,
+    cost_of,
+    cost_of_opening,
+    forget_what_does_not_fit,
+    prompt_of,
+    require_plausible,
+)
 
 NAMES = LocalNames(model="llm", transcription="stt", voices=("heart",))
 
@@ -88,3 +97,19 @@ def test_calls_and_what_they_returned_are_part_of_the_chat():
     messages = prompt_of("", (), history.lines()).messages
     assert messages[1] == Message("assistant", "Wait.", (5, 6, 7), (Call("look", '{"at": "sea"}'),))
     assert messages[2] == Message("tool", "blue")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt((Message("user", "x" * 1601),)),
+        Prompt((Message("user", "x" * 801), Message("assistant", "x" * 801))),
+        Prompt((Message("assistant", "", calls=(Call("f", "x" * 1601),)),)),
+        Prompt((), (Tool("f", "x" * 1601, {}),)),
+        Prompt((), (Tool("f", "", {"enum": ["x" * 1601]}),)),
+    ],
+)
+def test_what_cannot_fit_is_refused_before_it_is_tokenised(prompt):
+    require_plausible(prompt, 10_000)
+    with pytest.raises(ContextFull, match="100 tokens"):
+        require_plausible(prompt, 1600 // LONGEST_TOKENS)

@@ -25,6 +25,8 @@ def read_audio(path: Path, rate_hz: int) -> PCM:
         data = path.read_bytes()
     except OSError as error:
         raise AudioUnreadable(f"Cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # no name of a file
+        raise AudioUnreadable(f"Cannot read {path}: {error}") from error
     try:
         info = miniaudio.get_file_info(str(path))
         sound = miniaudio.decode(
@@ -33,7 +35,7 @@ def read_audio(path: Path, rate_hz: int) -> PCM:
             nchannels=info.nchannels,
             sample_rate=info.sample_rate,
         )
-    except miniaudio.MiniaudioError as error:
+    except (miniaudio.MiniaudioError, ZeroDivisionError) as error:  # the latter of a header with a rate of 0
         raise AudioUnreadable(f"Cannot decode {path}: not wav, flac, mp3 or ogg ({error})") from error
     channels = np.frombuffer(sound.samples, dtype=np.float32).reshape(-1, sound.nchannels)
     mono = channels.mean(axis=1, dtype=np.float32)

@@ -46,7 +46,7 @@ def read_report(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no report: {error}") from error
     schema = told.get("schema") if isinstance(told, dict) else None
     if schema not in READABLE:

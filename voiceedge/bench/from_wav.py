@@ -31,6 +31,8 @@ SEPARATE_S = 2.0
 than an answer and what is around it."""
 _READ_S = 60
 """Audio looked at in one piece: a tape may be 12 hours long."""
+_FRAME_BYTES = 4
+"""A sample of either channel."""
 _QUIET_S = 0.2
 """An answer has ended, or paused, when so much of it cannot be heard."""
 
@@ -57,11 +59,11 @@ def bench_from_wav(path: Path) -> BenchReport:
 class _Tape:
     """Random access to the two channels of a file."""
 
-    def __init__(self, wav: wave.Wave_read) -> None:
+    def __init__(self, wav: wave.Wave_read, size_bytes: int) -> None:
         self._wav = wav
         self.rate_hz = wav.getframerate()
         self.window = round(self.rate_hz * WINDOW_S)
-        self.samples = wav.getnframes()
+        self.samples = min(wav.getnframes(), size_bytes // _FRAME_BYTES)  # the header may promise hours
 
     def user(self, begin: int, end: int) -> PCM:
         """What the user's side holds in samples [begin, end), as far as there is a tape."""
@@ -75,7 +77,8 @@ class _Tape:
         begin = min(max(begin, 0), self.samples)
         self._wav.setpos(begin)
         data = self._wav.readframes(max(0, min(end, self.samples) - begin))
-        return np.frombuffer(data, "<i2").reshape(-1, 2).astype(np.float32) / np.float32(PCM16_SCALE)
+        whole = len(data) // _FRAME_BYTES * _FRAME_BYTES  # a file that was cut off may end within a sample
+        return np.frombuffer(data[:whole], "<i2").reshape(-1, 2).astype(np.float32) / np.float32(PCM16_SCALE)
 
 
 @contextmanager
@@ -84,10 +87,13 @@ def _opened(path: Path) -> Iterator[_Tape]:
         with wave.open(str(path), "rb") as wav:
             if (wav.getnchannels(), wav.getsampwidth()) != (2, 2):
                 raise AudioUnreadable(f"{path} has not two channels of 16 bits: the user left, the agent right")
-            yield _Tape(wav)
+            tape = _Tape(wav, path.stat().st_size)
+            if tape.window < 1:
+                raise AudioUnreadable(f"{path} has {tape.rate_hz} samples a second, in which nobody can be heard")
+            yield tape
     except OSError as error:
         raise AudioUnreadable(f"Cannot read {path}: {error.strerror or error}") from error
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where a chunk reaches beyond the file
         raise AudioUnreadable(f"{path} is no WAV file of 16-bit PCM: {error}") from error
 
 

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 import numpy as np
@@ -40,6 +40,10 @@ LONGEST_SAMPLES = (2**32 - 2**16) // _FRAME_BYTES
 """A WAV states its size in 32 bits: 12 hours. What comes later is not on the tape, as when the disk is full."""
 
 
+Position = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_SAMPLES)]
+"""Samples from the beginning of a tape."""
+
+
 class Label(msgspec.Struct, frozen=True):
     """First line beside a tape."""
 
@@ -49,21 +53,21 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class TapedTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one turn is on the tape. All positions are samples from its beginning."""
+    """Where one turn is on the tape."""
 
     audio: str
     """Name of the recording."""
     run: int
     session: int
-    begins: int
+    begins: Position
     """First sample of the recording."""
-    last_voiced: int
+    last_voiced: Position
     """Time zero of the turn."""
-    ends: int
+    ends: Position
     """Behind the recording's last sample."""
-    answers: tuple[int, ...]
+    answers: tuple[Position, ...]
     """Where the first sample of each answer was played, audible or not."""
-    interrupts_at: int | None = None
+    interrupts_at: Position | None = None
     """First voiced sample, where the recording interrupts the answer before it."""
     counted: bool = True
     """False for what is said again only to keep the node busy until the others have finished."""
@@ -269,7 +273,7 @@ def stated_turns(path: Path) -> tuple[TapedTurn, ...] | None:
         try:
             label = msgspec.json.decode(lines[0] if lines else b"", type=Label)
             turns = tuple(_turns(lines[1:]))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{beside} does not state the turns of a tape: {error}") from error
         if (label.format, label.rate_hz) != (FORMAT, WIRE_RATE_HZ):
             raise ConfigError(f"{beside} is of the format {label.format}, and {FORMAT} is read here")

@@ -65,7 +65,10 @@ def read(message: str | bytes) -> ServerEvent:
     Raises:
         msgspec.DecodeError: it is no JSON, or a field that the bench needs has another type.
     """
-    return _decode(message)
+    try:
+        return _decode(message)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def session_update(turn_detection: dict[str, Any], instructions: str | None, rate_hz: int) -> str:

@@ -55,10 +55,14 @@ def breaks(text: str, longest: int) -> Iterator[Break]:
     later does not take it back.
     """
     blocks = [match.span() for match in FENCE.finditer(text)]
+    has_words = False
     for match in _MARK.finditer(text, 0, longest):
         end = match.start() if match.group() == " " else match.end()
         kind = _kind_at(text, end, longest, is_space=match.group() == " ")
-        if kind is not None and within(blocks, end) is None and speakable(text[:end]):
+        if kind is None or within(blocks, end) is not None:
+            continue
+        has_words = has_words or bool(speakable(text[:end]))
+        if has_words:
             yield Break(end, kind)
 
 

@@ -5,12 +5,19 @@ Positions in an answer are characters of its text; times are milliseconds of its
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["message", "function_call", "function_call_output"]
+MAX_BYTES = 16 * 1024 * 1024
+"""Memory of a conversation: the whole context window of an edge model is a thousandth of it."""
+PIECE_BYTES = 160
+"""What a generated token takes: its id, its text and the pair of them."""
+CLAUSE_BYTES = 200
+"""What a clause takes besides its text."""
 FRONT = "root"
 """`previous_item_id` that puts an item before all others."""
 
@@ -83,6 +90,17 @@ class Item:
     """Of a function_call only."""
     data: Any = None
     """What else the client gave and must get back (call id, images); opaque here."""
+    data_bytes: int = 0
+    """What `data` takes in memory."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What the item takes in memory, estimated."""
+        texts = [self.text or "", *(clause.text for clause in self.clauses)]
+        if self.call is not None:
+            texts += [self.call.call_id, self.call.name, self.call.arguments]
+        words = sum(map(sys.getsizeof, texts))
+        return self.data_bytes + words + PIECE_BYTES * len(self.pieces) + CLAUSE_BYTES * len(self.clauses)
 
     @property
     def audio_ms(self) -> float:
@@ -147,6 +165,13 @@ class History:
     """Items that no longer fit the context window: still the client's to retrieve, not shown to the model."""
     max_items: int = 2000
     """The oldest item is dropped beyond this, so that a session's memory is bounded."""
+    max_bytes: int = MAX_BYTES
+    """The same for what they take in memory."""
+    _bytes: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Weigh what is there."""
+        self._bytes = sum(item.size_bytes for item in self.items)
 
     def get(self, item_id: str) -> Item:
         """Find an item.
@@ -173,8 +198,8 @@ class History:
             position = self._index(previous_id) + 1
         before = self.items[position - 1].id if position else None
         self.items.insert(position, item)
-        if len(self.items) > self.max_items:
-            self.forgotten.discard(self.items.pop(0).id)
+        self._bytes += item.size_bytes
+        self._drop_oldest()
         return before
 
     def update(self, item: Item) -> None:
@@ -182,6 +207,8 @@ class History:
         for index, known in enumerate(self.items):
             if known.id == item.id:
                 self.items[index] = item
+                self._bytes += item.size_bytes - known.size_bytes
+                self._drop_oldest()
                 return
 
     def delete(self, item_id: str) -> None:
@@ -190,8 +217,7 @@ class History:
         Raises:
             UnknownItem: there is none of that id.
         """
-        del self.items[self._index(item_id)]
-        self.forgotten.discard(item_id)
+        self._drop(self._index(item_id))
 
     def truncate(self, item_id: str, audio_end_ms: float) -> Item:
         """Keep of an answer only what was heard. The latest word on it counts, and it is clamped to the audio.
@@ -249,6 +275,16 @@ class History:
             total -= costs[item.id]
             count += 1
         return count
+
+    def _drop_oldest(self) -> None:
+        """Keep the bounds; the last item stays, however large it is."""
+        while len(self.items) > 1 and (len(self.items) > self.max_items or self._bytes > self.max_bytes):
+            self._drop(0)
+
+    def _drop(self, index: int) -> None:
+        item = self.items.pop(index)
+        self._bytes -= item.size_bytes
+        self.forgotten.discard(item.id)
 
     def _index(self, item_id: str) -> int:
         for index, item in enumerate(self.items):

@@ -136,6 +136,11 @@ class PrefixCache:
             while len(self._prefixes) > self._limit:
                 self._prefixes.popitem(last=False)
 
+    def clear(self) -> None:
+        """Keep none."""
+        with self._lock:
+            self._prefixes.clear()
+
     def longest(self, tokens: Sequence[int]) -> tuple[Prefix | None, int]:
         """The prefix that shares the most tokens with `tokens`, and how many."""
         with self._lock:

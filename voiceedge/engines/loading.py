@@ -113,9 +113,23 @@ def load_engines(
     if missing:
         raise ConfigError(f"the profile has no model for {', '.join(missing)}")
     options = _Options(slots, context_tokens, threads, language, plain)
-    loaded: dict[str, Any] = {stage: _loader(stage, models[stage])(models[stage], options) for stage in STAGES}
+    loaded = {field: engine for stage in STAGES for field, engine in _load(stage, models[stage], options).items()}
     names: dict[Stage, str] = {stage: models[stage].id for stage in STAGES}
-    return Engines(**loaded, sentence_end=_sentence_end(loaded["llm"], options), names=names)
+    return Engines(**loaded, names=names)
+
+
+def load_stage(
+    stage: Stage,
+    models: Mapping[Stage, LocalModel],
+    *,
+    slots: int,
+    context_tokens: int,
+    threads: ThreadPlan,
+    language: str = "en",
+    plain: bool = False,
+) -> dict[str, Any]:
+    """Load what one stage of `load_engines` consists of, by its name in `Engines`, once more."""
+    return _load(stage, models[stage], _Options(slots, context_tokens, threads, language, plain))
 
 
 def load_engine(
@@ -135,6 +149,12 @@ class _Options:
 
 
 _Load = Callable[[LocalModel, _Options], object]
+
+
+def _load(stage: Stage, model: LocalModel, options: _Options) -> dict[str, Any]:
+    """What a stage consists of: its engine, and with the LLM what is a view of it."""
+    engine = _loader(stage, model)(model, options)
+    return {stage: engine, "sentence_end": _sentence_end(engine, options)} if stage == "llm" else {stage: engine}
 
 
 def _loader(stage: str, model: LocalModel) -> _Load:

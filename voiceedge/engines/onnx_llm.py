@@ -101,6 +101,10 @@ class OnnxLlm:
         slot = self.slab.take()
         return OnnxLlmStream(self, slot, Lane(self.session, self.slab, slot.index, self._vocabulary))
 
+    def shed(self) -> None:
+        """Drop the shared prefixes, up to 92 MB: memory may be short. Their next prompts are prefilled."""
+        self.prefixes.clear()
+
 
 class OnnxLlmStream:
     """One session's slot. Used by one thread at a time; at most one of its generators is alive."""

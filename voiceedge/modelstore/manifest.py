@@ -276,7 +276,7 @@ def read_manifest(path: Path) -> Manifest:
 def _read(path: Path, kind: type[T], identity: Callable[[T], str]) -> T:
     try:
         value = msgspec.toml.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, OSError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if identity(value) != path.stem:
         raise ConfigError(f"{path}: the id must be the file's name, {path.stem!r} - at `$.id`")

@@ -76,7 +76,7 @@ def _gguf(path: Path) -> Candidate:
 
     try:
         source = Source(path)
-    except (KeyError, TypeError, ValueError) as error:  # a field that every model has is missing or odd
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:  # what every model has is missing or odd
         raise ConfigError(f"{path} cannot be read as a GGUF file: {error}") from error
     if source.field("tokenizer.chat_template") is None:
         raise ConfigError(f"{path} has no chat template: it is not a model that converses.")

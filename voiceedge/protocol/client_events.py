@@ -20,14 +20,22 @@ from voiceedge.protocol.validation import invalid
 MAX_AUDIO_BYTES = 15 * 1024 * 1024
 """Decoded audio in one append, as in OpenAI's reference."""
 MAX_AUDIO_CHARACTERS = -(-MAX_AUDIO_BYTES // 3) * 4
+MAX_MESSAGE_CHARACTERS = 1024 * 1024
+"""Of a message that holds no base64. Nothing that fits a context window comes near it."""
+MAX_MESSAGE_VALUES = 65_536
+"""In one message, before it is decoded: a value of two characters takes a hundred bytes of memory. Counted are the
+marks that can stand before one, those in strings as well: prose has a comma in fifty characters, base64 has none."""
 
-Id = Annotated[str, Meta(min_length=1, max_length=512)]
+MAX_ID_CHARACTERS = 512
+"""OpenAI's reference."""
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+OptionalId = Annotated[str, Meta(max_length=MAX_ID_CHARACTERS)] | None
 
 
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
     """What all client events have in common."""
 
-    event_id: str | None = None
+    event_id: OptionalId = None
     """Comes back only as `error.error.event_id`."""
 
 
@@ -66,7 +74,7 @@ class CreateItem(ClientMessage, frozen=True, tag="conversation.item.create"):
     """Add an item; see `items.parse_item`."""
 
     item: dict[str, Any]
-    previous_item_id: str | None = None
+    previous_item_id: OptionalId = None
     """None puts it at the end, "root" at the front."""
 
 
@@ -81,7 +89,7 @@ class TruncateItem(ClientMessage, frozen=True, tag="conversation.item.truncate")
 
     item_id: Id
     audio_end_ms: int | float
-    content_index: int = 0
+    content_index: Annotated[int, Meta(ge=-(2**31), lt=2**31)] = 0
 
     def __post_init__(self) -> None:
         """Clients compute it from a clock: fractions and small negative values happen."""
@@ -103,7 +111,7 @@ class CreateResponse(ClientMessage, frozen=True, tag="response.create"):
 class CancelResponse(ClientMessage, frozen=True, tag="response.cancel"):
     """Stop a response: the one named, else the one that is running."""
 
-    response_id: str | None = None
+    response_id: OptionalId = None
 
 
 ClientEvent = (
@@ -132,6 +140,10 @@ _DECODER: msgspec.json.Decoder[ClientEvent | _TranscriptionSessionUpdate] = msgs
     ClientEvent | _TranscriptionSessionUpdate
 )
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What the decoder raises. ValueError: no UTF-8, or an integer of more digits than Python reads."""
+_MAY_BE_LARGE = (AppendAudio, CreateItem, CreateResponse)
+"""Hold audio or pictures in base64."""
 _TYPES = frozenset(kind.__struct_config__.tag for kind in (*get_args(ClientEvent), _TranscriptionSessionUpdate))
 
 
@@ -139,15 +151,18 @@ def decode_client_event(text: str | bytes) -> ClientEvent:
     """Decode one message.
 
     Raises:
-        InvalidRequest: not JSON, no such type, or a field that does not fit. `event_id_of` tells whom to
-        answer.
+        InvalidRequest: not JSON, no such type, too large, or a field that does not fit. `event_id_of` tells whom to
+            answer.
     """
+    _require_few_values(text)
     try:
         event = _DECODER.decode(text)
     except msgspec.ValidationError as error:
         raise _unfit(error, text) from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise InvalidRequest("The message is not valid JSON.", code="invalid_json") from error
+    if len(text) > MAX_MESSAGE_CHARACTERS and not isinstance(event, _MAY_BE_LARGE):
+        raise _too_large(f"a message of this type may have {MAX_MESSAGE_CHARACTERS}", text)
     if isinstance(event, _TranscriptionSessionUpdate):
         session = {**legacy.session_from_beta(event.session), "type": "transcription"}
         return SessionUpdate(session=session, event_id=event.event_id)
@@ -160,7 +175,8 @@ def event_id_of(text: str | bytes) -> str | None:
     For the error path only: it decodes the message a second time.
     """
     envelope = _envelope(text)
-    return envelope.event_id if envelope and isinstance(envelope.event_id, str) else None
+    is_id = envelope is not None and isinstance(envelope.event_id, str) and len(envelope.event_id) <= MAX_ID_CHARACTERS
+    return envelope.event_id if envelope is not None and is_id else None
 
 
 def audio_of(event: AppendAudio) -> bytes:
@@ -180,8 +196,31 @@ def audio_of(event: AppendAudio) -> bytes:
 def _envelope(text: str | bytes) -> _Envelope | None:
     try:
         return _ENVELOPE.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except _UNREADABLE:
         return None
+
+
+def _require_few_values(text: str | bytes) -> None:
+    """Refuse what would take far more memory than it has characters.
+
+    Raises:
+        InvalidRequest: too many values, or characters other than ASCII where only base64 makes a message so large: in
+            memory each of its characters would take four bytes.
+    """
+    if len(text) <= MAX_MESSAGE_VALUES:  # cannot hold more
+        return
+    if len(text) > MAX_MESSAGE_CHARACTERS and not text.isascii():
+        raise _too_large(f"with others than ASCII among them there may be {MAX_MESSAGE_CHARACTERS}", text)
+    if isinstance(text, str):
+        marks = text.count(",") + text.count("[") + text.count("{")
+    else:
+        marks = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if marks > MAX_MESSAGE_VALUES:
+        raise InvalidRequest(f"The message holds more than {MAX_MESSAGE_VALUES} values.", code="message_too_large")
+
+
+def _too_large(but: str, text: str | bytes) -> InvalidRequest:
+    return InvalidRequest(f"The message has {len(text)} characters; {but}.", code="message_too_large")
 
 
 def _unfit(error: msgspec.ValidationError, text: str | bytes) -> InvalidRequest:

@@ -7,6 +7,7 @@ Two rules of stock clients shape the Structs: an item never holds a null in `cal
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +15,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from voiceedge.errors import InvalidRequest
 from voiceedge.protocol import ids
-from voiceedge.protocol.validation import converted, require_shallow
+from voiceedge.protocol.validation import converted, require_bounded
+
+MAX_ITEM_BYTES = 4 * 1024 * 1024
+"""What one item may take in memory, its speech left out: room for a photograph, and a hundred times what fits the
+context window of an edge model."""
+PART_BYTES = 128
+"""What a part of an item takes besides its text."""
 
 ItemStatus = Literal["completed", "incomplete", "in_progress"]
 Role = Literal["system", "user", "assistant"]
@@ -120,11 +127,11 @@ def parse_item(raw: Any, *, param: str = "item") -> Item:
         param: path of `raw` in the client's message, for errors.
 
     Raises:
-        InvalidRequest: a type that is not served, or a field that does not fit.
+        InvalidRequest: a type that is not served, a field that does not fit, or an item that is too large.
     """
     if not isinstance(raw, dict):
         raise InvalidRequest(f"Invalid '{param}': expected an object.", param=param)
-    require_shallow(raw, param)
+    require_bounded(raw, param)
     item = _without_nulls(raw)
     kind = item.setdefault("type", "message")
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -145,7 +152,36 @@ def parse_item(raw: Any, *, param: str = "item") -> Item:
         for key in ("arguments", "output"):
             if key in item and not isinstance(item[key], str):
                 item[key] = msgspec.json.encode(item[key]).decode()
-    return converted(_without_nulls(item), _KINDS[kind], param)
+    made = converted(_without_nulls(item), _KINDS[kind], param)
+    if (size := size_bytes(made)) > MAX_ITEM_BYTES:
+        raise InvalidRequest(
+            f"Invalid '{param}': it takes {size} bytes of memory and may take {MAX_ITEM_BYTES}.",
+            code="item_too_large",
+            param=param,
+        )
+    return made
+
+
+def size_bytes(item: Item) -> int:
+    """What an item takes in memory, its speech left out: that is transcribed and not kept."""
+    match item:
+        case MessageItem():
+            texts = [text for part in item.content for text in _texts_of(part)]
+            return sum(map(sys.getsizeof, texts)) + PART_BYTES * (1 + len(item.content))
+        case FunctionCallItem():
+            texts = [item.call_id, item.name, item.arguments]
+        case FunctionCallOutputItem():
+            texts = [item.call_id, item.output]
+    return sum(map(sys.getsizeof, texts)) + PART_BYTES
+
+
+def _texts_of(part: Content) -> tuple[str, ...]:
+    match part:
+        case InputImage():
+            return (part.image_url,)
+        case InputAudio() | OutputAudio():
+            return (part.transcript or "",)
+    return (part.text,)
 
 
 def user_audio(item_id: str, transcript: str | None = None) -> MessageItem:

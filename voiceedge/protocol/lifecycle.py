@@ -36,7 +36,9 @@ def failed(error: VoiceEdgeError) -> Outcome:
     """Something broke; the session goes on."""
     return StatusDetails(
         type="failed",
-        error=FailureDetails(type=error.wire_type, code=error.wire_code, message=str(error)),
+        error=FailureDetails(
+            type=error.wire_type, code=error.wire_code, message=events.brief(str(error), events.LONGEST_MESSAGE)
+        ),
     )
 
 

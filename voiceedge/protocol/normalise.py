@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 TURN_DETECTION = ("audio", "input", "turn_detection")
 FIXED = frozenset({"id", "object", "type", "model", "expires_at"})
-NULLABLE = frozenset({"tracing", "prompt", "include"})
+NULLABLE = frozenset({"tracing", "prompt", "include", "voiceedge"})
 NULLABLE_INPUT = frozenset({"transcription", "noise_reduction", "turn_detection"})
 KNOWN_INCLUDES = ("item.input_audio_transcription.logprobs",)
 

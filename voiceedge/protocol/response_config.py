@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from voiceedge.errors import InvalidRequest
-from voiceedge.protocol.items import Item, ItemReference, parse_item
+from voiceedge.protocol.items import MAX_ITEM_BYTES, Item, ItemReference, parse_item, size_bytes
 from voiceedge.protocol.legacy import session_from_beta
 from voiceedge.protocol.normalise import clamped_speed, common, without_nulls
-from voiceedge.protocol.session_config import SessionConfig, require_tool
+from voiceedge.protocol.session_config import MAX_SESSION_BYTES, SessionConfig, require_tool
 from voiceedge.protocol.session_object import (
     AudioFormat,
     CustomVoice,
@@ -20,7 +21,7 @@ from voiceedge.protocol.session_object import (
     NamedTool,
     ToolChoice,
 )
-from voiceedge.protocol.validation import converted, require_functions, require_shallow
+from voiceedge.protocol.validation import converted, require_bounded, require_functions
 
 MAX_METADATA_KEYS = 16
 MAX_METADATA_KEY_CHARACTERS = 64
@@ -90,7 +91,8 @@ def response_config(session: SessionConfig, params: dict[str, Any] | None = None
     Raises:
         InvalidRequest: a parameter that cannot be honoured.
     """
-    require_shallow(params, "response")
+    require_bounded(params, "response")
+    _require_small(params or {})
     require_functions((params or {}).get("tools"), "response")
     tidy = without_nulls(common(session_from_beta(params or {})))
     audio = tidy.get("audio")
@@ -148,13 +150,32 @@ def _max_output_tokens(session: SessionConfig, asked: int | str | UnsetType) -> 
     return None
 
 
+def _require_small(params: dict[str, Any]) -> None:
+    """Refuse settings that a session could not have either; items are weighed for themselves."""
+    size = len(msgspec.json.encode({key: value for key, value in params.items() if key != "input"}))
+    if size > MAX_SESSION_BYTES:
+        raise InvalidRequest(
+            f"Invalid 'response': all settings together are {size} bytes of JSON and may be {MAX_SESSION_BYTES}.",
+            code="session_too_long",
+            param="response",
+        )
+
+
 def _input(raw: list[Any]) -> tuple[Item | ItemReference, ...]:
-    return tuple(
+    entries = tuple(
         converted(entry, ItemReference, f"response.input[{index}]")
         if isinstance(entry, dict) and entry.get("type") == "item_reference"
         else parse_item(entry, param=f"response.input[{index}]")
         for index, entry in enumerate(raw)
     )
+    size = sum(size_bytes(entry) for entry in entries if not isinstance(entry, ItemReference))
+    if size > MAX_ITEM_BYTES:
+        raise InvalidRequest(
+            f"Invalid 'response.input': it takes {size} bytes of memory and may take {MAX_ITEM_BYTES}.",
+            code="item_too_large",
+            param="response.input",
+        )
+    return entries
 
 
 def _metadata(metadata: dict[str, str] | None) -> dict[str, str] | None:

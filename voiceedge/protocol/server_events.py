@@ -343,7 +343,7 @@ class RateLimitsUpdated(ServerEvent, frozen=True, tag="rate_limits.updated"):
 
 
 NO_LIMITS = RateLimitsUpdated(rate_limits=())
-"""What follows `response.done`: the node sets none, and says so."""
+"""What follows `response.done`: what limits there are is not told in advance."""
 
 
 class Error(ServerEvent, frozen=True, tag="error"):
@@ -352,6 +352,8 @@ class Error(ServerEvent, frozen=True, tag="error"):
     error: ErrorDetails
 
 
+LONGEST_MESSAGE, LONGEST_PARAM = 500, 200
+"""Characters of an error."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -377,4 +379,14 @@ def transcription_failed(item_id: str, error: VoiceEdgeError) -> TranscriptionFa
 
 def _details(error: VoiceEdgeError) -> ErrorDetails:
     param = error.param if isinstance(error, CallerError) else None
-    return ErrorDetails(type=error.wire_type, code=error.wire_code, message=str(error), param=param)
+    return ErrorDetails(
+        type=error.wire_type,
+        code=error.wire_code,
+        message=brief(str(error), LONGEST_MESSAGE),
+        param=None if param is None else brief(param, LONGEST_PARAM),
+    )
+
+
+def brief(text: str, longest: int) -> str:
+    """The text, or its beginning: complaints quote what a client has sent, which may be megabytes."""
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -24,16 +24,19 @@ from voiceedge.protocol.session_object import (
     Modality,
     NamedTool,
     OutputAudio,
+    OwnSettings,
     SemanticVad,
     ServerVad,
     SessionObject,
     ToolChoice,
     TranscriptionRequest,
 )
-from voiceedge.protocol.validation import converted, require_functions, require_shallow
+from voiceedge.protocol.validation import converted, require_bounded, require_functions
 
 Kind = Literal["realtime", "transcription"]
 
+MAX_SESSION_BYTES = 256 * 1024
+"""Of all settings as JSON. Instructions and tools have to fit a context window: some 30,000 letters at most."""
 MAX_WAIT_MS = {"low": 8_000, "medium": 4_000, "auto": 4_000, "high": 2_000}
 """Longest silence before a semantic_vad turn ends, by eagerness (OpenAI's reference)."""
 
@@ -47,6 +50,8 @@ class LocalNames(Struct, frozen=True, kw_only=True):
     """The first is the default."""
     language: str = "en"
     """ISO 639-1."""
+    records: Literal["client", "operator"] | None = None
+    """Who says that a session may be recorded; None: the node records none."""
 
     def voice(self, asked: str) -> str:
         """The local voice for the one that a client asked for."""
@@ -93,10 +98,13 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
     def echo(self) -> dict[str, Any]:
         """The full session object for `session.created` and `session.updated`."""
         everything: dict[str, Any] = msgspec.to_builtins(self.wire)
+        own: dict[str, Any] = {}
+        if self.names.records is not None or self.wire.voiceedge is not UNSET:
+            own = {"voiceedge": {"record": self.is_recorded}}  # what holds, whatever was asked for
         if self.kind == "realtime":
-            return everything
+            return {**everything, **own}
         shown = {key: everything[key] for key in ("id", "object", "type", "expires_at", "include")}
-        return {**shown, "audio": {"input": everything["audio"]["input"]}}
+        return {**shown, "audio": {"input": everything["audio"]["input"]}, **own}
 
     @property
     def id(self) -> str:
@@ -185,6 +193,13 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether this session may be recorded: not where the node records none, and never if its client says no."""
+        own = self.wire.voiceedge
+        said = own.record if isinstance(own, OwnSettings) else UNSET
+        return said is True if self.names.records == "client" else self.names.records is not None and said is not False
+
+    @property
     def voice_requested(self) -> str:
         """The voice's name as the client wrote it."""
         asked = self.wire.audio.output.voice
@@ -244,7 +259,7 @@ def merge(current: SessionConfig, update: dict[str, Any], *, voice_fixed: bool =
     Raises:
         InvalidRequest: something cannot be honoured; `param` says what. `current` still holds.
     """
-    require_shallow(update, "session")
+    require_bounded(update, "session")
     asked_kind = update.get("type")
     if asked_kind is not None and asked_kind != current.kind:
         raise InvalidRequest(
@@ -257,6 +272,12 @@ def merge(current: SessionConfig, update: dict[str, Any], *, voice_fixed: bool =
     before = msgspec.to_builtins(current.wire)
     after = merged(before, patch, default_transcription=current.names.transcription)
     wire = converted(after, SessionObject, "session")
+    if (size := len(msgspec.json.encode(wire))) > MAX_SESSION_BYTES:
+        raise InvalidRequest(
+            f"Invalid 'session': all settings together are {size} bytes of JSON and may be {MAX_SESSION_BYTES}.",
+            code="session_too_long",
+            param="session",
+        )
     if "tool_choice" in patch:
         require_tool(wire.tool_choice, wire.tools, "session")
     return SessionConfig(wire=wire, names=current.names, silence_stated=_silence_stated(current, wire, patch))

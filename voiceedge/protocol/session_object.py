@@ -180,6 +180,13 @@ class Reasoning(Struct, frozen=True):
     effort: Literal["minimal", "low", "medium", "high", "xhigh"]
 
 
+class OwnSettings(Struct, frozen=True, kw_only=True):
+    """VoiceEdge's own; echoed to clients that state them, and by nodes that record."""
+
+    record: bool | UnsetType = UNSET
+    """Whether the session may be recorded (docs/privacy.md)."""
+
+
 class SessionObject(Struct, frozen=True, kw_only=True):
     """All settings of a session. A transcription session shows fewer of them."""
 
@@ -202,4 +209,5 @@ class SessionObject(Struct, frozen=True, kw_only=True):
     tracing: Literal["auto"] | dict[str, Any] | None = None
     prompt: PromptReference | None = None
     include: tuple[Literal["item.input_audio_transcription.logprobs"], ...] | None = None
+    voiceedge: OwnSettings | UnsetType | None = UNSET
     audio: Audio

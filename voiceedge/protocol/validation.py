@@ -13,6 +13,11 @@ T = TypeVar("T")
 
 MAX_DEPTH = 64
 """Schemas of real tools stay below 20."""
+MAX_VALUES = 20_000
+"""In one session, item or response: a hundred tools of twenty parameters have some 10,000."""
+MAX_KEY_CHARACTERS = 512
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+"""What the encoder can write: what is echoed must not break the writer."""
 
 _COMPLAINT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
@@ -62,20 +67,33 @@ def require_functions(tools: Any, root: str) -> None:
             )
 
 
-def require_shallow(value: Any, root: str) -> None:
-    """Refuse JSON that decoded, but could exhaust the stack of whatever encodes it again from a deeper call.
+def require_bounded(value: Any, root: str) -> None:
+    """Refuse JSON that decoded, but could exhaust whoever walks or encodes it again.
 
     Raises:
-        InvalidRequest: objects and lists are nested more than `MAX_DEPTH` deep.
+        InvalidRequest: objects and lists are nested more than `MAX_DEPTH` deep, there are more than `MAX_VALUES` of
+            them and of values, a key is too long, or a number too large to be written again.
     """
-    level = [value]
+    level, seen = [value], 0
     for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        seen += len(level)
+        if seen > MAX_VALUES:
+            raise InvalidRequest(f"Invalid '{root}': more than {MAX_VALUES} values.", param=root)
+        inner: list[Any] = []
+        for outer in level:
+            if isinstance(outer, dict):
+                _require_short_keys(outer, root)
+                inner.extend(outer.values())
+            elif isinstance(outer, list):
+                inner.extend(outer)
+            elif isinstance(outer, int) and not SMALLEST_INTEGER <= outer <= LARGEST_INTEGER:
+                raise InvalidRequest(f"Invalid '{root}': an integer of more than 64 bits.", param=root)
+        level = inner
         if not level:
             return
     raise InvalidRequest(f"Invalid '{root}': nested more than {MAX_DEPTH} deep.", param=root)
+
+
+def _require_short_keys(value: dict[str, Any], root: str) -> None:
+    if any(len(key) > MAX_KEY_CHARACTERS for key in value):
+        raise InvalidRequest(f"Invalid '{root}': a key of more than {MAX_KEY_CHARACTERS} characters.", param=root)

@@ -99,7 +99,7 @@ def read_nodes(path: Path) -> tuple[Candidate, ...]:
         nodes = msgspec.convert(table, _File).node
     except OSError as error:
         raise ConfigError(f"Cannot read the file of nodes {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path} is no file of nodes ([[node]] with url, name, region): {error}.") from error
     if not nodes:
         raise ConfigError(f"{path} names no node; give each as [[node]] with its url.")

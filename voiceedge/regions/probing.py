@@ -30,7 +30,7 @@ TRIES = 9
 TIMEOUT_S = 5.0
 """For all of one node; an answer that takes longer is none, in a conversation."""
 
-State = Literal["ready", "full", "draining", "unreachable", "no node"]
+State = Literal["ready", "full", "busy", "draining", "unreachable", "no node"]
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -197,10 +197,12 @@ async def _asked(node: Candidate, probe: Probe) -> Reading:
 def _state(ready: Reply, health: int) -> tuple[State, str, _Ready]:
     """What a node says of itself, why it is not to be used, and how many sessions it has."""
     told = _read(ready, _Ready)
-    if health != 200 or told.status not in {"ready", "draining"}:
+    if health != 200 or told.status not in {"ready", "busy", "draining"}:
         return "no node", f"it answers /healthz with {health} and /readyz with {ready.status}", told
     if told.status == "draining":
         return "draining", "it is about to stop", told
+    if told.status == "busy":
+        return "busy", "it has no time for one more conversation", told
     if told.sessions is not None and told.max_sessions is not None and told.sessions >= told.max_sessions:
         return "full", f"all {told.max_sessions} sessions are taken", told
     return "ready", "", told
@@ -210,5 +212,5 @@ def _read(reply: Reply, kind: type[Any]) -> Any:
     """A reply as `kind`; what cannot be understood says nothing."""
     try:
         return msgspec.json.decode(reply.body, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return kind()

@@ -18,6 +18,7 @@ SCHEMA = "voiceedge.regions/1"
 COLOURS: dict[State, str] = {
     "ready": "green",
     "full": "yellow",
+    "busy": "yellow",
     "draining": "yellow",
     "unreachable": "red",
     "no node": "red",

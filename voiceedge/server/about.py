@@ -71,6 +71,8 @@ class About:
             "machine": dict(machine),
             "threads": asdict(threads),
         }
+        if config.record is not None:
+            self._facts["records"] = config.record_consent
 
     def told(self) -> dict[str, Any]:
         """The facts and how many sessions there are."""

@@ -5,6 +5,7 @@
     sha256 = "2bb80d53…"       # voiceedge token key shop-7
     sessions = 2               # at a time; optional
     seconds = 3600             # of a conversation; optional
+    audio_seconds_an_hour = 7200                            # of all together; also sessions_, messages_, bytes_an_hour
 
 A key is made by the node, of 256 random bits: no table and no guessing finds it from its hash, so a slow password hash
 would only slow the handshake down.
@@ -22,7 +23,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from voiceedge.errors import Unauthorised
-from voiceedge.server.grant import Count, Grant, Name
+from voiceedge.server.grant import Grant, Limits, Name
 from voiceedge.server.watched_file import WatchedFile
 
 PREFIX = "ve_"
@@ -31,14 +32,12 @@ MAX_KEY_BYTES = 256
 KEY_BYTES = 32
 
 
-class StoredKey(Struct, frozen=True, forbid_unknown_fields=True):
+class StoredKey(Limits, frozen=True, forbid_unknown_fields=True):
     """An entry of the file."""
 
     name: Name
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     tenant: Name | None = None
-    sessions: Count | None = None
-    seconds: Count | None = None
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,8 +94,7 @@ def _grant(stored: StoredKey) -> Grant:
         tenant=stored.tenant or stored.name,
         subject=stored.name,
         key_hash=stored.sha256,
-        sessions=stored.sessions,
-        seconds=stored.seconds,
+        **stored.limits(),
     )
 
 

@@ -13,10 +13,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from voiceedge import __version__
 from voiceedge.server.admin import Admin, Endpoint
 from voiceedge.server.admission import Admission
 from voiceedge.server.auth import Door
+from voiceedge.server.headers import NO_SENSORS
 from voiceedge.server.mint import Mint
 from voiceedge.server.refusals import refusal
 from voiceedge.server.socket import Sockets
@@ -29,9 +29,10 @@ PAGE_HEADERS = {
         "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
 }
-"""Of the page and its modules: they load nothing from elsewhere, and no other site may frame a microphone."""
+"""Of the pages and their modules: they load nothing from elsewhere, and no other site may frame a microphone."""
+TALKING = {"Permissions-Policy": NO_SENSORS.replace("microphone=()", "microphone=(self)")}
+"""Of the page that one talks into, and of no other answer (`server/headers`)."""
 WEBRTC = "WebRTC is not served here: connect a WebSocket to /v1/realtime (in the browser, choose that transport)."
 NO_UPGRADE = "This is a WebSocket's address: connect with a Realtime client."
 
@@ -77,13 +78,13 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, door: Door, sh
     mint = Mint(node, door)
 
     async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": __version__})
+        return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
         body = {"sessions": admission.sessions, "max_sessions": admission.max_sessions}
-        if admission.is_draining:
-            return JSONResponse({"status": "draining", **body}, 503)
-        return JSONResponse({"status": "ready", **body})
+        if admission.is_taking and node.missing:  # for seconds; who talks already goes on
+            return JSONResponse({"status": "loading", "missing": sorted(node.missing), **body}, 503)
+        return JSONResponse({"status": admission.state, **body}, 200 if admission.is_taking else 503)
 
     async def models(_: Request) -> Response:
         names = [node.names.model, *(name for name in node.engines.names.values() if name != node.names.model)]
@@ -98,7 +99,7 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, door: Door, sh
 
     return Starlette(
         routes=[
-            Route("/", _page("index.html")),
+            Route("/", _page("index.html", PAGE_HEADERS | TALKING)),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/v1/models", models),
@@ -115,8 +116,8 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, door: Door, sh
     )
 
 
-def _page(name: str) -> Endpoint:
+def _page(name: str, headers: dict[str, str] = PAGE_HEADERS) -> Endpoint:
     async def page(_: Request) -> Response:
-        return FileResponse(WEB / name, headers=PAGE_HEADERS)
+        return FileResponse(WEB / name, headers=headers)
 
     return page

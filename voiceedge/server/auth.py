@@ -3,23 +3,31 @@
 A node may know static keys (`ve_…`), tokens of an issuer (three parts with dots) and the client secrets (`ek_…`) that
 it signs itself. Without keys and tokens it is open: whoever reaches the port may talk, and brings any key or
 none, since clients insist on sending one; but an `ek_…` has to be one of its own.
+
+An address that brings bad keys one after another is told to wait, and its tokens are not looked at meanwhile: to check
+a signature of an issuer, or to fetch a key that nobody has, is work that strangers could give. Static keys and client
+secrets from there are looked at all the same: a hash of a few bytes costs less than the refusal, none of them is
+guessed, and behind the address of one who floods there may be an office, or a mobile network, of honest people.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import math
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from voiceedge.errors import Forbidden, Unauthorised
+from voiceedge.errors import Forbidden, LimitReached, Unauthorised
 from voiceedge.server import api_keys
+from voiceedge.server.address import UNKNOWN, Proxies, is_loopback
 from voiceedge.server.api_keys import ApiKeys
+from voiceedge.server.bad_keys import BadKeys
 from voiceedge.server.client_secrets import PREFIX, ClientSecrets
 from voiceedge.server.grant import ANYBODY, Grant
 from voiceedge.server.revoked import Revoked
 from voiceedge.server.tokens import Tokens
+from voiceedge.trace import Clock, now
 
 BEARER = "bearer "
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
@@ -39,6 +47,8 @@ class Door:
             is asked for, which no browser sends by itself; else this machine and, unless `is_local`, this node.
         is_local: Only this machine reaches the node. A page of any site can then point its own name at this machine
             (DNS rebinding), so that it seems to come from the node: what counts is that its name is the machine's.
+        proxies: Who may say whom they ask for.
+        clock: Seconds.
     """
 
     def __init__(
@@ -50,9 +60,15 @@ class Door:
         revoked: Revoked | None = None,
         origins: Sequence[str] = (),
         is_local: bool = True,
+        proxies: Proxies | None = None,
+        clock: Clock = now,
     ) -> None:
         self.client_secrets = client_secrets
         """Also those that it makes."""
+        self.proxies = proxies or Proxies()
+        """Know the address that somebody comes from."""
+        self._bad_keys = BadKeys()
+        self._clock = clock
         self._api_keys = api_keys
         self._tokens = tokens
         self._revoked = revoked
@@ -64,23 +80,36 @@ class Door:
         """Whether anybody may come in."""
         return self._api_keys is None and self._tokens is None
 
-    async def grant(self, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> Grant:
+    async def grant(
+        self, headers: Mapping[str, str], subprotocols: Sequence[str] = (), address: str = UNKNOWN
+    ) -> Grant:
         """Say what the sender of a request or a handshake may do.
 
         Args:
             headers: by lower-case name.
             subprotocols: what a handshake offers; () for a request.
+            address: where it comes from (`Proxies.client`).
 
         Raises:
             Unauthorised: no key, or one that is not good.
+            LimitReached: too many that were not good have come from the address, and this is not a good one either, or
+                is a token and was not looked at.
             Forbidden: the page that connects is none of those that may.
             KeysUnavailable: whether a token is good cannot be told now.
         """
         self._check_origin(headers)
-        granted = await self._known(key_of(headers, subprotocols))
-        if not self.is_good(granted):
-            raise Unauthorised(REVOKED, code="token_revoked")
-        return granted
+        key = key_of(headers, subprotocols)
+        wait_s = 0.0 if key is None else self._bad_keys.wait_s(address, self._clock())
+        if wait_s > 0 and self._is_token(key):
+            raise _too_many(wait_s)
+        try:
+            return await self._granted(key)
+        except Unauthorised:
+            if wait_s > 0:
+                raise _too_many(wait_s) from None
+            if key is not None:  # without one there was nothing to look at
+                self._bad_keys.count(address, self._clock())
+            raise
 
     def is_good(self, grant: Grant) -> bool:
         """Whether what was granted once still is: static keys may be taken away, and tokens revoked."""
@@ -94,6 +123,12 @@ class Door:
             return False
         self._api_keys.refresh()
         return self._api_keys.knows(grant.key_hash)
+
+    async def _granted(self, key: str | None) -> Grant:
+        granted = await self._known(key)
+        if not self.is_good(granted):
+            raise Unauthorised(REVOKED, code="token_revoked")
+        return granted
 
     async def _known(self, key: str | None) -> Grant:
         if key is not None and key.startswith(PREFIX):
@@ -112,6 +147,10 @@ class Door:
         if self._tokens is not None:
             return await self._tokens.grant(key)
         raise Unauthorised("The key is not good.")
+
+    def _is_token(self, key: str | None) -> bool:
+        """Whether a key is one that an issuer would have signed."""
+        return not self.is_open and key is not None and not key.startswith((PREFIX, api_keys.PREFIX))
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         """A page of any site can make its visitor's browser connect to a node that the visitor reaches."""
@@ -135,14 +174,12 @@ class Door:
             return False
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _too_many(wait_s: float) -> LimitReached:
+    return LimitReached(
+        "Too many keys that were not good have come from your address.",
+        code="too_many_bad_keys",
+        retry_after_s=math.ceil(wait_s),
+    )
 
 
 def key_of(headers: Mapping[str, str], subprotocols: Sequence[str]) -> str | None:

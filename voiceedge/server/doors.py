@@ -7,8 +7,9 @@ from typing import cast
 
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
+from voiceedge.server.address import is_loopback, read_proxies
 from voiceedge.server.api_keys import ApiKeys
-from voiceedge.server.auth import Door, is_loopback
+from voiceedge.server.auth import Door
 from voiceedge.server.client_secrets import ClientSecrets
 from voiceedge.server.jwks import Jwks, source
 from voiceedge.server.revoked import Revoked
@@ -32,6 +33,7 @@ def make_door(config: Config) -> Door:
         revoked=None if config.revoked is None else Revoked(config.revoked),
         origins=_origins(config.origins),
         is_local=is_loopback(config.host),
+        proxies=read_proxies(config.proxies),
     )
 
 

@@ -115,6 +115,7 @@ class Feed:
         clock: Clock = now,
         cpu: Clock = cpu_now,
         tick_s: float = TICK_S,
+        drain_s: float = DRAIN_S,
     ) -> None:
         """Wire a feed; it does nothing while nobody watches.
 
@@ -127,6 +128,7 @@ class Feed:
             clock: seconds.
             cpu: seconds of CPU time used so far.
             tick_s: how often it looks.
+            drain_s: how long answers may take to finish when the node stops.
         """
         self._live = live
         self._sessions = sessions
@@ -136,6 +138,7 @@ class Feed:
         self._clock = clock
         self._cpu = cpu
         self._tick_s = tick_s
+        self._drain_s = drain_s
         self._cpu_samples: deque[tuple[float, float]] = deque()
         self._seen: tuple[float, Standing] | None = None  # one look serves all watchers of a tick
         self._draining_since: float | None = None
@@ -197,7 +200,7 @@ class Feed:
             return False
         if self._draining_since is None:
             self._draining_since = self._clock()
-        return self._admission.sessions == 0 or self._clock() - self._draining_since > DRAIN_S
+        return self._admission.sessions == 0 or self._clock() - self._draining_since > self._drain_s
 
     def _standing(self) -> Standing:
         if self._seen is None or self._clock() - self._seen[0] >= self._tick_s / 2:

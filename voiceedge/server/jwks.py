@@ -124,7 +124,7 @@ def read_key_set(text: bytes) -> dict[str | None, PyJWK]:
     """
     try:
         keys = [key for key in PyJWKSet.from_json(text.decode()) if _signs(key)]
-    except (jwt.PyJWTError, ValueError, AttributeError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise InvalidKeySet(f"that is no key set ({type(error).__name__})") from error
     if not keys:
         raise InvalidKeySet("it holds no public key for signatures")

@@ -7,7 +7,7 @@ after a year as after a minute; all of them are there from the start, so that a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -19,12 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from voiceedge.budget import TOTAL
+from voiceedge.engines import STAGES
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.server.admission import Admission
 from voiceedge.server.build import Build
 from voiceedge.server.network import NETWORK, ROUND_TRIP
 from voiceedge.server.step_tally import OTHER, StepTally
-from voiceedge.session.compute import Compute, StepSink
+from voiceedge.server.throttle import Kind
+from voiceedge.session.compute import MOST_LOST, Compute, StepSink
 from voiceedge.trace import MILLISECONDS_A_SECOND, SEGMENTS, now
 
 TURN_BUCKETS_S = (
@@ -39,12 +41,14 @@ LOOP_CHECK_S = 0.25
 """How often the event loop is asked how late it is: it sends audio every 20 ms or more, and is seldom late for less."""
 
 STATUSES = ("completed", "incomplete", "cancelled", "failed")
-STEPS = ("vad", "end of turn", "stt", "sentence end", "llm", "tts")
+STEPS = ("vad", "end of turn", "stt", "sentence end", "llm", "tts", "tools", "count")
 """Names that steps have in `Compute`."""
 TOKENS = {"prefill": "prefill_tokens", "cached": "cached_tokens", "completion": "completion_tokens"}
 """Kinds of tokens, and the facts that count them."""
 Fate = Literal["exported", "dropped", "failed"]
 """Of a span: it has been taken; the queue was full; nobody took it."""
+LoopSink = Callable[[float, float], None]
+"""Takes a moment, and how late the event loop was then, both in seconds."""
 
 
 class Metrics:
@@ -129,7 +133,18 @@ class Metrics:
         self._loop_lag = self._histogram(
             "loop_lag_seconds", f"How late the event loop is, asked every {LOOP_CHECK_S} s.", SHORT_BUCKETS_S
         )
+        self._throttled = self._counters(
+            "throttled_seconds",
+            "How long sessions were not read because they sent faster than they may, by what there was too much of.",
+            "kind",
+            get_args(Kind),
+        )
         self._spans = self._counters("spans", "OpenTelemetry spans; a dropped turn is one.", "fate", get_args(Fate))
+        self._tasks = Gauge(
+            "voiceedge_tasks",
+            "Tasks of the event loop; a node without sessions always has as many.",
+            registry=self.registry,
+        )
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"voiceedge_{name}", text, labels, buckets=buckets, registry=self.registry)
@@ -160,22 +175,29 @@ class Metrics:
             if fact in facts:
                 histogram.observe(_number(facts, fact) / MILLISECONDS_A_SECOND)
 
+    def throttled(self, kind: Kind, seconds: float) -> None:
+        """Count how long a session was made to wait. A sink of `Throttling`."""
+        self._throttled[kind].inc(seconds)
+
     def spans(self, fate: Fate, count: int) -> None:
         """Count spans that are done with."""
         self._spans[fate].inc(count)
 
-    async def watch_loop(self) -> None:
-        """Measure how late the event loop is until cancelled."""
+    async def watch_loop(self, measured: LoopSink = lambda at, late_s: None) -> None:  # noqa: ARG005 - its shape
+        """Measure how late the event loop is until cancelled, and tell `measured`."""
         while True:
             due = now() + LOOP_CHECK_S
             await asyncio.sleep(LOOP_CHECK_S)
-            self._loop_lag.observe(max(now() - due, 0.0))
+            at = now()
+            self._loop_lag.observe(max(at - due, 0.0))
+            measured(at, max(at - due, 0.0))
 
     # ── what is shown ─────────────────────────────────────────────────────────────────────────────────
 
     async def endpoint(self, request: Request) -> Response:
         """Answer `GET /metrics`, in OpenMetrics for those who ask for it, else in Prometheus' own text."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        self._tasks.set(len(asyncio.all_tasks()))
         # milliseconds of work, in which the loop has audio to send
         body = await asyncio.to_thread(encode, _Shown(self.registry))
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
@@ -201,7 +223,32 @@ class _Watched(Collector):
         for reason, count in admission.refusals.items():
             refusals.add_metric([reason], count)
         yield refusals
+        yield GaugeMetricFamily(
+            "voiceedge_busy", "1 while new sessions are refused for want of time.", admission.is_busy
+        )
+        yield GaugeMetricFamily(
+            "voiceedge_load", "Engine steps that run, or keep a listener waiting, a thread.", self._compute.load
+        )
         yield GaugeMetricFamily("voiceedge_steps_waiting", "Engine steps that wait to run.", self._compute.waiting)
+        yield from self._engines()
+
+    def _engines(self) -> Iterator[Metric]:
+        """How well the engines are."""
+        renewal = self._compute.renewal
+        rebuilds = CounterMetricFamily(
+            "voiceedge_engine_rebuilds", "Engines that hung or failed and were loaded anew.", labels=["stage"]
+        )
+        missing = GaugeMetricFamily("voiceedge_engine_missing", "1 while an engine is loaded anew.", labels=["stage"])
+        for stage in STAGES:
+            rebuilds.add_metric([stage], 0 if renewal is None else renewal.rebuilds[stage])
+            missing.add_metric([stage], renewal is not None and stage in renewal.out)
+        yield rebuilds
+        yield missing
+        yield GaugeMetricFamily(
+            "voiceedge_threads_lost",
+            f"Threads that hang inside an engine; at {MOST_LOST} the process stops, to be started anew.",
+            self._compute.lost,
+        )
 
 
 class _Shown(Collector):

@@ -97,7 +97,7 @@ class Mint:
 
     async def _lasting_grant(self, request: Request) -> Grant:
         """Refuse a client secret: who could trade it for a fresh one would never lose access."""
-        grant = await self._door.grant(request.headers)
+        grant = await self._door.grant(request.headers, address=self._door.proxies.client(request.scope))
         if grant.is_ephemeral:
             raise Unauthorised("A client secret opens sessions; it makes no further secrets.")
         return grant

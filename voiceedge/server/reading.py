@@ -30,10 +30,11 @@ class ReadingProtocol(HandshakeProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
-        begin = self._text_begins(data)
+        begin = None if self._unread else self._text_begins(data)
         if begin is None:
             super().data_received(data)
             return
+        self._is_heard = True
         self.curr_msg_data_type = "text"
         self.frames = [apply_mask(data[begin:], data[begin - _MASK_BYTES : begin])]
         self.send_receive_event_to_app()

@@ -11,8 +11,10 @@ def refusal(
     status: int, code: str, message: str, headers: dict[str, str] | None = None, *, param: str | None = None
 ) -> JSONResponse:
     """A refusal in the shape of OpenAI's HTTP errors."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    body = {"error": {"type": kind, "code": code, "message": message, "param": param}}
+    kind = LimitReached.wire_type if status == 429 else "invalid_request_error"
+    body = {
+        "error": {"type": "server_error" if status >= 500 else kind, "code": code, "message": message, "param": param}
+    }
     return JSONResponse(body, status, headers)
 
 

@@ -16,11 +16,39 @@ _UNREAD = (h11.IDLE, h11.SEND_BODY)
 """States of a client whose request has not begun, or is not whole."""
 
 
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+_VERSIONS = frozenset({b"1.0", b"1.1"})
+
+
+class _Requests(h11.Connection):
+    """h11's reader, but for requests whose end two servers may see at two places (RFC 9112, 6.1).
+
+    h11 goes by the chunks and reads on behind them: what a proxy that goes by the length takes for the body would be
+    a request of its own, which the proxy has not looked at. Nor are the first bytes of HTTP/2 a request here.
+    """
+
+    def next_event(self) -> Any:
+        """Read on.
+
+        Raises:
+            h11.RemoteProtocolError: what came is no HTTP, or could be read in two ways.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= _LENGTHS:
+            raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+        if isinstance(event, h11.Request) and event.http_version not in _VERSIONS:
+            raise h11.RemoteProtocolError("no HTTP/1")
+        return event
+
+
 class RequestProtocol(H11Protocol):
     """Gives up a client that sends too much before it is known who it is, or too little."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = _Requests(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
         self._late: asyncio.TimerHandle | None = None
         self._is_upgraded = False
 

@@ -13,7 +13,7 @@ from voiceedge.errors import ConfigError
 from voiceedge.server.build import Build
 from voiceedge.server.judging import Judge, read_budget
 from voiceedge.server.live import Live
-from voiceedge.server.metrics import Fate, Metrics
+from voiceedge.server.metrics import Fate, LoopSink, Metrics
 from voiceedge.server.turn_log import TurnLog
 from voiceedge.session.node import TurnSink
 
@@ -71,10 +71,14 @@ def open_spans(
     return spans_to(config.otlp_endpoint, config.otlp_headers, build, config.region, count)
 
 
-async def watched(serving: Coroutine[Any, Any, None], metrics: Metrics) -> None:
-    """Serve, and measure meanwhile how late the event loop is."""
+async def watched(
+    serving: Coroutine[Any, Any, None],
+    metrics: Metrics,
+    measured: LoopSink = lambda at, late_s: None,  # noqa: ARG005 - a sink's shape
+) -> None:
+    """Serve, and measure meanwhile how late the event loop is; `measured` is told each time."""
     # no TaskGroup: it would put the server's own error into a group
-    watch = asyncio.create_task(metrics.watch_loop(), name="watch the loop")
+    watch = asyncio.create_task(metrics.watch_loop(measured), name="watch the loop")
     try:
         await serving
     finally:

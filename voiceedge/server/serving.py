@@ -9,26 +9,35 @@ import signal
 import socket
 import ssl
 import sys
+from contextvars import Context
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
+from voiceedge.config import Config, Supervision
 from voiceedge.errors import ConfigError
 from voiceedge.server.admission import Admission
+from voiceedge.server.headers import Headers
 from voiceedge.server.reading import ReadingProtocol
 from voiceedge.server.request import HEAD_BYTES, RequestProtocol
 from voiceedge.server.socket import Sockets
+from voiceedge.server.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 15.0
-"""How long running answers may take to finish after SIGTERM; containers are killed after 30 s by default."""
+DRAIN_S = Config().drain_s
+"""How long running answers may take to finish after SIGTERM, unless the settings say otherwise; containers are killed
+after 30 s by default."""
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """An append may carry 15 MiB of audio, which base64 makes 20 MiB, and its JSON."""
 PING_EVERY_S = 5.0
 """To know how long the way to a client is, and that it is there. Beside 50 messages of audio a second it is nothing."""
 BACKLOG = 128
+HANDSHAKE_S = 10.0
+"""How long a TLS handshake may take, as a request (`server/request`): it is two round trips, and asyncio waits 60 s."""
+FAREWELL_S = 5.0
+"""How long a client may take to take leave of TLS before its connection is cut; asyncio waits 30 s."""
 UNREAD_S = 60
 """After so long without a byte taken the system gives a connection up, with what it still holds for it."""
 
@@ -64,11 +73,18 @@ class Server(uvicorn.Server):
     """uvicorn, but the first signal drains and the second one stops at once."""
 
     def __init__(
-        self, app: Starlette, sockets: Sockets, admission: Admission, tls: ssl.SSLContext | None = None
+        self,
+        app: Starlette,
+        sockets: Sockets,
+        admission: Admission,
+        tls: ssl.SSLContext | None = None,
+        *,
+        drain_s: float = DRAIN_S,
+        supervisor: Supervisor | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                Headers(app, is_secure=tls is not None),
                 http=RequestProtocol,  # with a limit for a head and a time for a request
                 h11_max_incomplete_event_size=HEAD_BYTES,
                 ws=ReadingProtocol,  # reads no further than the session has taken: the client's socket waits
@@ -78,6 +94,8 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # it believes everybody on this machine; `server/address` does not
+                server_header=False,  # strangers need not know what is inside
                 lifespan="off",
                 timeout_graceful_shutdown=5,
                 ssl_context_factory=None if tls is None else lambda _, __: tls,
@@ -85,23 +103,52 @@ class Server(uvicorn.Server):
         )
         self._sockets = sockets
         self._admission = admission
+        self._drain_s = drain_s
+        self._supervisor = supervisor or Supervisor(Supervision())
         self._draining: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on bound sockets until a signal."""
+        async with self._supervisor.watching():
+            await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. uvicorn's own leaves a TLS handshake the time that asyncio does."""
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=bound,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
+                ssl_shutdown_timeout=None if tls is None else FAREWELL_S,
+            )
+            for bound in sockets or ()
+        ]
+        self.started = True
+        self._supervisor.ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's shape
         """Drain on the first SIGINT or SIGTERM, exit at once on the second."""
-        # a signal arrives between any two instructions: what it starts has to go through the loop
-        asyncio.get_running_loop().call_soon_threadsafe(self._asked_to_stop, signal.Signals(sig).name)
+        # a signal arrives between any two instructions: what it starts has to go through the loop, and is no session's
+        name = signal.Signals(sig).name
+        asyncio.get_running_loop().call_soon_threadsafe(self._asked_to_stop, name, context=Context())
+
+    def _connection(self) -> RequestProtocol:
+        return RequestProtocol(self.config, self.server_state, {})
 
     def _asked_to_stop(self, name: str) -> None:
         if self._draining is None:
             log.info("%s: finishing the running answers (again: stop at once)", name)
             self._admission.drain()
+            self._supervisor.stopping()
             self._draining = asyncio.create_task(self._drain(), name="drain")
         else:
             self.should_exit = self.force_exit = True
 
     async def _drain(self) -> None:
         try:
-            await self._sockets.drain(DRAIN_S)
+            await self._sockets.drain(self._drain_s)
         finally:
             self.should_exit = True

@@ -5,31 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from typing import Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voiceedge.errors import CallerError, Forbidden, InvalidRequest, KeysUnavailable, Overloaded, Unauthorised
-from voiceedge.protocol.legacy import encode_legacy
-from voiceedge.protocol.server_events import Error, ErrorDetails, ServerEvent, encode
+from voiceedge.config import Config
+from voiceedge.errors import (
+    CallerError,
+    InvalidRequest,
+    KeysUnavailable,
+    LimitReached,
+    Overloaded,
+    Unauthorised,
+)
+from voiceedge.protocol.server_events import ServerEvent, error_event
 from voiceedge.protocol.session_config import SessionConfig
-from voiceedge.server.admission import Admission
+from voiceedge.server.admission import STOPPING, Admission
 from voiceedge.server.auth import REVOKED, Door
+from voiceedge.server.connection import accept, close, line, messages, rest, sender
+from voiceedge.server.entrance import Entrance, Guest
 from voiceedge.server.grant import Grant
-from voiceedge.server.handshake import ROUND_TRIP
-from voiceedge.server.opening import opening_config
+from voiceedge.server.memory import give_back
 from voiceedge.server.refusals import refuse
+from voiceedge.server.throttle import Throttling
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
+from voiceedge.session.presence import Expired
 from voiceedge.session.session import Session
 from voiceedge.trace import epoch_s
 
 log = logging.getLogger(__name__)
 
-SUBPROTOCOL = "realtime"
-SESSION_S = 60 * 60
-"""Longest session (OpenAI's limit); what a token or a key says may be shorter. The client sees it as `expires_at`."""
 GUARD_S = 10.0
 """How often a session is asked whether its key is still good."""
 TOO_LONG = "Your session hit its maximum duration."
@@ -53,14 +61,38 @@ class Witness(Protocol):
         ...
 
 
+Messages = AsyncIterator[str | bytes]
+Send = Callable[[ServerEvent], Awaitable[None]]
+
+
+class Recorder(Protocol):
+    """Records sessions that agree to it (`server/recording`)."""
+
+    def follow(
+        self, config: Callable[[], SessionConfig], messages: Messages, send: Send
+    ) -> AbstractContextManager[tuple[Messages, Send]]:
+        """What is to be used in place of `messages` and `send`, for as long as a session lasts."""
+        ...
+
+
 class Sockets:
     """Serves the WebSockets of one node, and ends them when the node stops."""
 
-    def __init__(self, node: Node, admission: Admission, door: Door, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        admission: Admission,
+        door: Door,
+        witness: Witness | None = None,
+        throttling: Throttling | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._node = node
+        self._throttling = throttling or Throttling(Config())
+        self._recorder = recorder
         self._witness = witness
-        self._admission = admission
         self._door = door
+        self._entrance = Entrance(node, admission, door)
         self._open: dict[WebSocket, Session] = {}
 
     @property
@@ -72,14 +104,15 @@ class Sockets:
         """Serve one connection from handshake to close."""
         with ExitStack() as place:
             try:
-                grant = await self._grant(socket)
-                place.enter_context(self._admission.session(grant))
-                config = self._open_for(socket, grant)
+                guest = await self._entrance.admit(socket, place)
             except (CallerError, Overloaded, KeysUnavailable) as error:
                 await socket.send_denial_response(refuse(error))
                 return
-            await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in _offered(socket) else None)
-            await self._converse(socket, config, grant)
+            await accept(socket)
+            if self._entrance.is_closed:  # since it let this one in, whom the drain has not seen
+                await close(socket, GOING_AWAY, STOPPING, patience_s=GOODBYE_S)
+                return
+            await self._converse(socket, guest)
 
     async def drain(self, patience_s: float) -> None:
         """Close every socket with 1001 once its running answer has come to its end, but wait no longer than that."""
@@ -87,23 +120,11 @@ class Sockets:
             for socket, session in self._open.items():
                 goodbyes.create_task(_say_goodbye(socket, session, patience_s), name="goodbye")
 
-    async def _grant(self, socket: WebSocket) -> Grant:
-        """Find out who is there.
-
-        Raises:
-            Unauthorised, Forbidden, KeysUnavailable: as `Door.grant`; counted.
-        """
-        try:
-            return await self._door.grant(socket.headers, _offered(socket))
-        except Unauthorised:
-            self._admission.refused("unauthorised")
-            raise
-        except Forbidden:
-            self._admission.refused("forbidden")
-            raise
-        except KeysUnavailable:
-            self._admission.refused("auth_unavailable")
-            raise
+    def _recorded(self, session: Session, heard: Messages, send: Send) -> AbstractContextManager[tuple[Messages, Send]]:
+        """Both ways of a session, past whoever records it."""
+        if self._recorder is None:
+            return nullcontext((heard, send))
+        return self._recorder.follow(lambda: session.config, heard, send)
 
     async def _guard(self, grant: Grant) -> None:
         """Run for as long as the session's grant is good.
@@ -115,35 +136,12 @@ class Sockets:
             await asyncio.sleep(GUARD_S)
         raise Unauthorised(REVOKED, code="token_revoked")
 
-    def _open_for(self, socket: WebSocket, grant: Grant) -> SessionConfig:
-        """Decide what the session begins with.
-
-        Raises:
-            CallerError: the URL, the token or the client secret asks for what is not served; counted.
-        """
-        try:
-            if "call_id" in socket.query_params:
-                raise InvalidRequest(
-                    "Calls over WebRTC or SIP are not served here: omit call_id.",
-                    code="unsupported_parameter",
-                    param="call_id",
-                )
-            return opening_config(
-                self._node,
-                grant.updates,
-                expires_at=_ends_at(grant),
-                model=socket.query_params.get("model"),
-                transcribes=socket.query_params.get("intent") == "transcription",
-            )
-        except CallerError:
-            self._admission.refused("bad_request")
-            raise
-
-    async def _converse(self, socket: WebSocket, config: SessionConfig, grant: Grant) -> None:
-        outbox = Outbox()
+    async def _converse(self, socket: WebSocket, guest: Guest) -> None:
+        config, outbox = guest.config, Outbox()
         log.info("session %s opened", config.id)
         if self._witness is not None:
             self._witness.opened(config.id, socket.headers)
+        throttle = self._throttling.throttle(guest.quota, partial(rest, socket))
         code, reason = NORMAL, ""
         try:
             session = Session(
@@ -151,17 +149,19 @@ class Sockets:
                 config,
                 outbox,
                 wants_trace=socket.query_params.get("trace") == "1",
-                network=socket.scope["state"][ROUND_TRIP],
+                network=line(socket).round_trip_s,
+                allowance=throttle,
             )
             self._open[socket] = session
-            async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(outbox.drain(_sender(socket)), name="writer")
-                guard = tasks.create_task(self._guard(grant), name="guard")
-                if await _is_cut_off(session, socket, config.wire.expires_at - epoch_s()):
-                    code, reason = GOING_AWAY, TOO_LONG
-                    await _say_last(outbox, "session_expired", TOO_LONG)
-                guard.cancel()
-                writer.cancel()  # nobody reads any more
+            with self._recorded(session, messages(socket, throttle), sender(socket)) as (heard, send):
+                async with asyncio.TaskGroup() as tasks:
+                    writer = tasks.create_task(outbox.drain(send), name="writer")
+                    guard = tasks.create_task(self._guard(guest.grant), name="guard")
+                    settling = tasks.create_task(throttle.settling(), name="quota")
+                    code, reason = await _run(session, heard, outbox)
+                    guard.cancel()
+                    settling.cancel()
+                    writer.cancel()  # nobody reads any more
         except* SlowReader as slow:
             code, reason = POLICY_VIOLATION, str(_first(slow))
         except* Unauthorised as lost:
@@ -175,70 +175,47 @@ class Sockets:
             self._open.pop(socket, None)
             if self._witness is not None:
                 self._witness.closed(config.id, code)
-        log.info("session %s closed (%d%s)", config.id, code, f", {reason}" if reason else "")
-        await _close(socket, code, reason, patience_s=CLOSE_S)
+            self._throttling.on_wait("frames", line(socket).held_s)
+        log.info("session %s closed (%d%s): %s", config.id, code, f", {reason}" if reason else "", throttle)
+        await throttle.settle()
+        await close(socket, code, reason, patience_s=CLOSE_S)
+        give_back()
 
 
-def _ends_at(grant: Grant) -> int:
-    """When the session ends at the latest, seconds since 1970."""
-    now = epoch_s()
-    limits = (now + SESSION_S, grant.ends_at, None if grant.seconds is None else now + grant.seconds)
-    return min(limit for limit in limits if limit is not None)
-
-
-async def _is_cut_off(session: Session, socket: WebSocket, seconds: float) -> bool:
-    """Run a session until its client is gone, or for so long: say whether it was that."""
-    limit = asyncio.timeout(max(seconds, 0.0))
+async def _run(session: Session, heard: Messages, outbox: Outbox) -> tuple[int, str]:
+    """Run a session until its client is gone, its time is over, or it sends too much: close code and reason."""
+    limit = asyncio.timeout(max(session.config.wire.expires_at - epoch_s(), 0.0))
     try:
         async with limit:
-            await session.run(_messages(socket))
+            await session.run(heard)
     except TimeoutError:
         if not limit.expired():
             raise
-    return limit.expired()
+        await _say_last(outbox, InvalidRequest(TOO_LONG, code="session_expired"))
+        return GOING_AWAY, TOO_LONG
+    except ExceptionGroup as failed:
+        if (ended := failed.subgroup((LimitReached, Expired))) is None:
+            raise
+        error = _first(ended)
+        assert isinstance(error, CallerError)
+        await _say_last(outbox, error)
+        return GOING_AWAY if isinstance(error, Expired) else POLICY_VIOLATION, str(error)
+    return NORMAL, ""
 
 
-async def _say_last(outbox: Outbox, code: str, message: str) -> None:
+async def _say_last(outbox: Outbox, error: CallerError) -> None:
     """Tell the client why it is about to be closed, if it reads."""
-    outbox.put(Error(error=ErrorDetails(type="invalid_request_error", code=code, message=message)))
+    outbox.put(error_event(error))
     with suppress(TimeoutError):
         async with asyncio.timeout(GOODBYE_S):
             await outbox.flushed()
-
-
-async def _messages(socket: WebSocket) -> AsyncIterator[str | bytes]:
-    """Text frames until the client is gone. A binary frame is read as text: the protocol has no other."""
-    while True:
-        message = await socket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text = message.get("text")
-        yield text if text is not None else message["bytes"]
 
 
 async def _say_goodbye(socket: WebSocket, session: Session, patience_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
             await session.finish()
-    await _close(socket, GOING_AWAY, "The node is shutting down.", patience_s=GOODBYE_S)
-
-
-def _sender(socket: WebSocket) -> Callable[[ServerEvent], Awaitable[None]]:
-    if socket.headers.get("openai-beta") != "realtime=v1":
-        return lambda event: _send(socket, encode(event))
-
-    async def send_legacy(event: ServerEvent) -> None:
-        if (text := encode_legacy(event)) is not None:
-            await _send(socket, text)
-
-    return send_legacy
-
-
-async def _send(socket: WebSocket, text: str) -> None:
-    try:
-        await socket.send_text(text)
-    except RuntimeError as error:  # closed meanwhile, by the drain or by uvicorn (a message too large, no pong)
-        raise ConnectionError("the socket is closed") from error
+    await close(socket, GOING_AWAY, STOPPING, patience_s=GOODBYE_S)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -247,21 +224,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _close(socket: WebSocket, code: int, reason: str, *, patience_s: float) -> None:
-    if socket.client_state is WebSocketState.DISCONNECTED or socket.application_state is WebSocketState.DISCONNECTED:
-        return
-    try:
-        async with asyncio.timeout(patience_s):  # it waits until the client has read what was sent before
-            await socket.close(code, reason)
-    except (RuntimeError, ConnectionError, WebSocketDisconnect):
-        log.debug("the client closed first")
-    except TimeoutError:
-        log.debug("the client has not taken its close code")
-
-
-def _offered(socket: WebSocket) -> list[str]:
-    """The client's subprotocols. One of them may hold a key: only `realtime` is ever named in the answer."""
-    offered: list[str] = socket.scope.get("subprotocols", [])
-    return offered

@@ -1,12 +1,18 @@
-"""TLS by certificate files."""
+"""TLS by certificate files, which are read again when they change."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+Version = tuple[int, int, int]
+"""What tells a changed file: when it was written, its size, and its inode, as one may be put in another's place."""
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -21,19 +27,77 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     if certificate is None or key is None:
         missing = "tls_certificate" if certificate is None else "tls_key"
         raise ConfigError(f"tls_certificate and tls_key go together, and {missing} is not set.")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; what a distribution's OpenSSL allows differs
-    context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, certificate, key)
-    return context
+    return Certificate(certificate, key).context
 
 
-def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Read the files into a context; a second time is for connections that come afterwards.
+class Certificate:
+    """A certificate and its key: whoever connects after they were renewed gets the new pair.
+
+    The files are looked at in every handshake, which costs microseconds beside it. They are written one after the
+    other: while they do not go together, the pair that was read before stays.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Read the files.
+
+        Raises:
+            ConfigError: they are not a certificate and its key.
+        """
+        self._certificate, self._key = certificate, key
+        self._read = self._versions()
+        self._complaint: str | None = None
+        self.context = _context(certificate, key)
+        """What the port is wrapped in, for as long as it is open."""
+        self._current = self.context
+        self.context.sni_callback = self._choose
+
+    def refresh(self) -> ssl.SSLContext:
+        """Read the files again if one of them has changed, and return what holds now.
+
+        What cannot be used is said once, and changes nothing.
+        """
+        versions = self._versions()
+        if versions == self._read:
+            return self._current
+        self._read = versions  # whatever is in them: the same files are not read twice
+        try:
+            # never into the context in use: OpenSSL takes the certificate, and only then looks whether the key fits
+            self._current = _context(self._certificate, self._key)
+        except ConfigError as error:
+            if str(error) != self._complaint:
+                log.warning("The certificate that was read before stays in use. %s", error)
+            self._complaint = str(error)
+        else:
+            log.info("The TLS certificate %s was renewed.", self._certificate)
+            self._complaint = None
+        return self._current
+
+    def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Called in every handshake, also of a client that names no host: what it gets is decided here."""
+        connection.context = self.refresh()
+
+    def _versions(self) -> tuple[Version | None, Version | None]:
+        return _version(self._certificate), _version(self._key)
+
+
+def _version(path: Path) -> Version | None:
+    """Which version of a file is there; None where none can be seen."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Wrap connections in what the two files say.
 
     Raises:
         ConfigError: a file cannot be read, or is not what it should be; says which.
     """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; what a distribution's OpenSSL allows differs
+    context.set_alpn_protocols(["http/1.1"])
     for path, name in ((certificate, "certificate"), (key, "key")):
         try:
             path.open("rb").close()
@@ -50,3 +114,6 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
             raise ConfigError(f"The TLS key {key} does not belong to the certificate {certificate}.") from error
         reason = (error.reason or "unreadable").replace("_", " ").lower()
         raise ConfigError(f"{certificate} and {key} are no PEM certificate and its key ({reason}).") from error
+    except OSError as error:  # gone since it was looked at
+        raise ConfigError(f"Cannot read {certificate} and {key}: {error.strerror}.") from error
+    return context

@@ -17,7 +17,7 @@ from jwt import PyJWK
 from msgspec import Meta, Struct
 
 from voiceedge.errors import Unauthorised
-from voiceedge.server.grant import Count, Grant, Name
+from voiceedge.server.grant import Grant, Limits, Name
 from voiceedge.server.jwks import Jwks
 from voiceedge.trace import epoch_s
 
@@ -29,21 +29,19 @@ MAX_TOKEN_BYTES = 7 * 1024
 """It travels in one header line, of which 8 KiB are read."""
 MAX_KEY_ID = 256
 _REQUIRED = ["exp", "nbf", "iss", "aud", "sub"]
+_UNREADABLE = (ValueError, TypeError, RecursionError)
+"""JSON with fields of other types, or nested too deep, which older PyJWT lets through."""
 
 Moment = Annotated[float, Meta(ge=0, le=2**53)]
 """Seconds since 1970; RFC 7519 allows fractions, and JSON infinity."""
 
 
-class Allowance(Struct, frozen=True):
-    """The claim `voiceedge` of a token. Narrower than the node's own limits, never wider."""
+class Allowance(Limits, frozen=True):
+    """The claim `voiceedge` of a token."""
 
     tenant: Name | None = None
     """Who pays; the subject, where it is not said."""
-    sessions: Count | None = None
-    """Conversations of the tenant at a time."""
-    seconds: Count | None = None
-    """Longest conversation."""
-    session: dict[str, Any] = {}
+    session: dict[str, Any] = msgspec.field(default_factory=dict)
     """The agent: what its sessions begin with, as in a session.update."""
 
 
@@ -97,7 +95,7 @@ class Tokens:
             algorithm, key = await self._key(header)
             claims = msgspec.convert(self._decoded(token, key, algorithm), _Claims)
             msgspec.json.encode(claims)  # JSON may hold half a character (\ud800), which goes into no log and no answer
-        except (jwt.InvalidTokenError, jwt.PyJWKError, msgspec.ValidationError, ValueError, TypeError) as error:
+        except (jwt.InvalidTokenError, jwt.PyJWKError, msgspec.ValidationError, *_UNREADABLE) as error:
             raise _not_good() from error
         now = self._clock()
         if claims.exp + LEEWAY_S <= now:
@@ -110,9 +108,8 @@ class Tokens:
             subject=claims.sub,
             token_id=claims.jti,
             ends_at=math.ceil(claims.exp) + LEEWAY_S,  # in the leeway, too, a session is one
-            sessions=allowed.sessions,
-            seconds=allowed.seconds,
             updates=(allowed.session,) if allowed.session else (),
+            **allowed.limits(),
         )
 
     async def _key(self, header: dict[str, Any]) -> tuple[str, PyJWK | bytes]:

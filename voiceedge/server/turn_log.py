@@ -38,6 +38,7 @@ class TurnLog:
         """
         self._file = _LineFile(path, max_bytes, max_files) if path is not None else None
         self._encoder = msgspec.json.Encoder()
+        self._missing = 0  # turns that could not be written since the last one that was
 
     def __enter__(self) -> Self:
         if self._file is not None:
@@ -60,7 +61,13 @@ class TurnLog:
         try:
             self._file.write(self._encoder.encode(record) + b"\n")
         except OSError as error:
-            log.warning("the trace file cannot be written: %s", error.strerror)
+            if not self._missing:  # said once: the log may be on the same disk
+                log.warning("the trace file cannot be written, and turns are missing until it can: %s", error.strerror)
+            self._missing += 1
+        else:
+            if self._missing:
+                log.warning("the trace file is written again; %d turns are missing", self._missing)
+            self._missing = 0
 
 
 class _LineFile:
@@ -120,6 +127,7 @@ class _LineFile:
             self._begin()
             self._limit_bytes = self._bytes + self._max_bytes
         else:
+            self._bytes = 0  # if no new one can be begun, nothing is put aside again: the oldest would go for nothing
             self._begin()
 
     def _numbered(self, number: int) -> Path:

@@ -62,5 +62,5 @@ class WatchedFile(Generic[T]):
             self.content = self._parse(text.decode())
         except OSError as error:
             raise ConfigError(f"The {self._kind} {self._path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{self._path} is no {self._kind}: {error}.") from error

@@ -22,12 +22,13 @@ from voiceedge.protocol.session_config import SessionConfig
 from voiceedge.session.ahead import Ahead
 from voiceedge.session.context import Context
 from voiceedge.session.delivering import Delivery
-from voiceedge.session.making import Speech, make
+from voiceedge.session.making import Speech, cut_off, make
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.playout import Playout
 from voiceedge.session.prompting import forget_half, sampling_of
 from voiceedge.session.question import Question
+from voiceedge.session.spending import Spending
 from voiceedge.session.transcribing import Spawn
 from voiceedge.session.turn import Turn, Utterance
 from voiceedge.trace import TurnTrace
@@ -69,6 +70,7 @@ class Answering:
         on_end: Callable[[], None],
         wants_trace: bool,
         network: RoundTrip,
+        spending: Spending,
     ) -> None:
         self._node = node
         self._history = history
@@ -78,6 +80,7 @@ class Answering:
         self._on_end = on_end
         self._wants_trace = wants_trace
         self._network = network
+        self._spending = spending
         self._conversation_id = ids.conversation_id()
         self._open_context: Context | None = None
         self._next: _Request | None = None
@@ -145,6 +148,14 @@ class Answering:
         while self._turn is not None and self._turn.task is not None and not self._turn.task.done():
             await asyncio.wait([self._turn.task])
 
+    async def check_room(self, config: SessionConfig) -> None:
+        """Look whether instructions and tools leave room for a conversation.
+
+        Raises:
+            InvalidRequest: they do not; it says how much fits.
+        """
+        await self._context.check_room(config)
+
     def configure(self, config: SessionConfig) -> None:
         """Answer by these settings; their instructions and tools are prefilled while nobody waits for an answer."""
         self._context.config = config
@@ -165,7 +176,7 @@ class Answering:
     def draft(self, config: ResponseConfig, utterance: Utterance, words: str) -> None:
         """Make the answer to what the user has said so far, behind a gate; does nothing while another one is made."""
         self.drop_draft()
-        if self._turn is not None:
+        if self._turn is not None or self._spending.is_over:
             return
         turn = self._new_turn(config, utterance)
         prompt = self._context.prompt(config, [*self._history.lines(), Line("user", words)])
@@ -266,10 +277,14 @@ class Answering:
             log.debug("item %s was deleted before it was heard out", item_id)
 
     async def _run(self, turn: Turn, draft: _Draft | None, question: Question | None, number: int) -> None:
+        limit = asyncio.timeout(self._node.bounds.answer_s)
         try:
-            outcome = await self._answer(turn, draft, question)
+            async with limit:
+                outcome = await self._answer(turn, draft, question)
         except VoiceEdgeError as error:
             outcome = failed(error)
+        except TimeoutError:
+            outcome = cut_off(limit)
         except Exception:
             log.exception("turn %d failed", number)
             outcome = failed(EngineFailed("The answer could not be made."))
@@ -287,6 +302,7 @@ class Answering:
         if not await self._words_known(turn):
             return None
         self._begin(turn)
+        self._spending.check()
         self._context.forget(sampling_of(self._node, turn.config).max_tokens)
         history = self._history if question is None else await question.history()
         while True:
@@ -340,6 +356,7 @@ class Answering:
         self._begin(turn)
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
+        self._spending.took(turn.completion_tokens)
         self._outbox.put(out.NO_LIMITS)
         if turn.message is not None:
             self._history.update(self._final(turn, turn.message, outcome))

@@ -15,7 +15,7 @@ from voiceedge.protocol import server_events as out
 from voiceedge.protocol.lifecycle import Outcome, ResponseLifecycle, cancelled, failed
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.session.delivering import Delivery
-from voiceedge.session.making import Seat, Speech, make
+from voiceedge.session.making import Seat, Speech, cut_off, make
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
 from voiceedge.session.playout import Playout
@@ -27,6 +27,7 @@ from voiceedge.session.prompting import (
     sampling_of,
 )
 from voiceedge.session.question import Question
+from voiceedge.session.spending import Spending
 from voiceedge.session.transcribing import Spawn
 from voiceedge.session.turn import Turn
 from voiceedge.trace import TurnTrace
@@ -46,10 +47,11 @@ LATEST_S = 10.0
 class Asides:
     """The asides of one session."""
 
-    def __init__(self, node: Node, outbox: Outbox, spawn: Spawn) -> None:
+    def __init__(self, node: Node, outbox: Outbox, spawn: Spawn, spending: Spending) -> None:
         self._node = node
         self._outbox = outbox
         self._spawn = spawn
+        self._spending = spending
         self._running: dict[str, Turn] = {}
         self._playout = Playout(node.clock)  # of the last one that speaks
 
@@ -57,6 +59,11 @@ class Asides:
     def is_audible(self) -> bool:
         """Whether the listener still has audio of an aside to hear."""
         return self._playout.remaining_s > 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any is being made."""
+        return bool(self._running)
 
     def start(self, config: ResponseConfig, instructions: str, question: Question) -> None:
         """Begin a response; `instructions` are the session's, and hold where the response has none of its own.
@@ -96,10 +103,15 @@ class Asides:
             await asyncio.wait(tasks)
 
     async def _run(self, turn: Turn, instructions: str, question: Question) -> None:
+        limit = asyncio.timeout(self._node.bounds.answer_s)
         try:
-            outcome = await self._answer(turn, instructions, question)
+            self._spending.check()
+            async with limit:
+                outcome = await self._answer(turn, instructions, question)
         except VoiceEdgeError as error:
             outcome = failed(error)
+        except TimeoutError:
+            outcome = cut_off(limit)
         except Exception:
             log.exception("An aside failed.")
             outcome = failed(EngineFailed("The response could not be made."))
@@ -109,6 +121,7 @@ class Asides:
     def _end(self, turn: Turn, outcome: Outcome) -> None:
         for event in turn.lifecycle.finish(outcome, turn.usage()):
             self._outbox.put(event)
+        self._spending.took(turn.completion_tokens)
         self._outbox.put(out.NO_LIMITS)
 
     async def _answer(self, turn: Turn, instructions: str, question: Question) -> Outcome:

@@ -6,6 +6,10 @@ result, and the engine is free again after that one step.
 
 Tokens of several sessions are decoded in one run of the model: at most one such run of a model is in flight, and
 whoever waits for one when it begins joins it, except those who have time and would make one wait who has none.
+
+A step that does not come back is given up after a while: who waits for it is told, its thread is replaced, and whatever
+it was in belongs to that thread for good. Nobody begins with its engine until another one stands there
+(`engines/renewal`); what is in the middle of something goes on.
 """
 
 from __future__ import annotations
@@ -13,21 +17,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from voiceedge.engines import Batch, Row
-from voiceedge.errors import EngineFailed, Overloaded, VoiceEdgeError
+from voiceedge.engines import Stage
+from voiceedge.engines.renewal import Renewal
+from voiceedge.errors import CallerError, ContextFull, EngineFailed, EngineHung, Overloaded
 from voiceedge.session.load import Load
+from voiceedge.session.steps import END, Deadline, Failure, Iteration, Run, Step, close_behind
+from voiceedge.session.waiting import Waiting
+from voiceedge.session.watchdog import STEP_TIMEOUT_S, Watchdog, where
 from voiceedge.trace import TurnTrace, now
 
 T = TypeVar("T")
-Deadline = Callable[[], float]
-"""When a listener would notice, in seconds of the clock. Called from any thread, for as long as the step waits."""
 StepSink = Callable[[str, float, float, int], None]
 """Takes (name, seconds waited, seconds run, rows) of a step, or of a run that several shared: then the wait is the
 longest of theirs, and the rows are how many they were. Called from the thread that ran it, before anybody is given the
@@ -36,74 +40,68 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024
 """Steps that may wait. A session has at most a handful, so more means that the node is far beyond its sessions."""
-GATHER_S = 0.004
-"""So long a run waits for those that the last one served. They are back within a millisecond, unless the event loop
-has to wait for a core itself; without this, sessions fall into a step of one alone and then all the others. Only who
-was served is waited for, so a session alone never waits."""
-JOIN_S = 1.0
-"""A row joins the run of a more urgent one if its deadline is no further off than this: each row makes a run longer by
-a quarter, and who has a second of audio left, or only drafts, can wait for that of a listener who sits in silence."""
-_END = object()
-
-
-@dataclass(slots=True, eq=False)
-class _Step:
-    deadline: Deadline
-    number: int
-    work: Callable[[], Any]
-    result: Future[Any]
-    trace: TurnTrace | None
-    name: str
-    asked: float
-    row: Row | None
-    due: float = -math.inf
-    """What the deadline was when it was last asked for."""
-
-    def urgency(self) -> tuple[float, int]:
-        """Sorts steps: the earliest deadline first, equals in the order they came."""
-        try:
-            self.due = self.deadline()
-        except Exception:  # the thread has to go on, and the step must not wait for ever
-            log.exception("The deadline of %s could not be told.", self.name)
-            self.due = -math.inf
-        return self.due, self.number
-
-    def overdue_s(self, begun: float) -> float:
-        """Seconds that a listener has waited for it by the moment it began."""
-        return max(begun - max(self.asked, self.due), 0.0)
-
-
-@dataclass(slots=True)
-class _SharedRun:
-    """How far the sessions are that decode with one model."""
-
-    is_running: bool = False
-    away: int = 0
-    """How many the last run served that have not come back for the next."""
-    until: float = 0.0
-    """So long they are waited for."""
+MOST_LOST = 3
+"""Threads that may hang at a time. Each keeps the weights that it is in, and there is no way to end it but with the
+process: once can be chance, three times is a machine or a model that will not get better."""
+CLOSE_S = 5.0
+"""How long steps in flight may take when the node stops."""
+STAGES_OF: dict[str, Stage] = {
+    "vad": "vad",
+    "end of turn": "end_of_turn",
+    "stt": "stt",
+    "sentence end": "llm",
+    "llm": "llm",
+    "tts": "tts",
+}
+"""Whose engine is to blame for a step, by the step's name. A look at tools, or at how long a prompt is, is nobody's
+fault but its input's."""
+NEEDED_BY: dict[str, Stage] = STAGES_OF | {"tools": "llm", "count": "llm"}
+"""What a step cannot begin without."""
 
 
 class Compute:
     """A few threads that run engine steps, the most urgent first."""
 
-    def __init__(self, workers: int, observe: StepSink | None = None) -> None:
-        """`workers` is how many steps run at a time; `observe` is told of each of them."""
+    def __init__(
+        self,
+        workers: int,
+        observe: StepSink | None = None,
+        *,
+        renewal: Renewal | None = None,
+        timeout_s: float = STEP_TIMEOUT_S,
+        on_spent: Callable[[str], None] | None = None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            workers: how many steps run at a time.
+            observe: is told of each of them.
+            renewal: what loads engines anew; None where nothing does.
+            timeout_s: a step that takes longer is given up, and its thread replaced.
+            on_spent: called once, from a thread, with why this cannot go on for long: the process should be started
+                anew.
+        """
         self._observe = observe
+        self._renewal = renewal
+        self._timeout_s = timeout_s
+        self._on_spent = on_spent
         self.longest_s: dict[str, float] = {}
         """The longest step so far by name, in seconds: what a more urgent step may have to wait for a thread."""
         self._load = Load(workers)
-        self._waiting: list[_Step] = []  # full: `Overloaded`
-        self._shared: dict[object, _SharedRun] = {}  # by model
-        self._running = 0
+        self._waiting = Waiting(self._is_out)  # full: `Overloaded`
+        self._runs: list[Run] = []  # what runs, one a thread
+        self._lost: list[Run] = []  # what was given up and has not come back
+        self._spent: str | None = None
         self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"compute-{index}", daemon=True) for index in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._names = itertools.count()
+        self._threads: list[threading.Thread] = []
+        for _ in range(workers):
+            self._begin_thread()
+        if renewal is not None:
+            renewal.on_change = self._look_again
+        self._watchdog = Watchdog(timeout_s, self._look)
 
     @property
     def waiting(self) -> int:
@@ -118,7 +116,27 @@ class Compute:
     @property
     def is_busy(self) -> bool:
         """Whether one more step would have to wait, or others wait already."""
-        return bool(self._waiting) or self._running >= len(self._threads)
+        return bool(self._waiting) or len(self._runs) >= len(self._threads)
+
+    @property
+    def lost(self) -> int:
+        """Threads that hang inside an engine."""
+        return len(self._lost)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether threads would not end with the process: they hang, or load an engine."""
+        return bool(self._lost) or (self._renewal is not None and bool(self._renewal.out))
+
+    @property
+    def spent(self) -> str | None:
+        """Why the process should be started anew; None while it need not."""
+        return self._spent
+
+    @property
+    def renewal(self) -> Renewal | None:
+        """What loads engines anew."""
+        return self._renewal
 
     async def run(
         self,
@@ -131,11 +149,12 @@ class Compute:
         """Run one step and return its result. `name` is what it is counted as in `longest_s`.
 
         Raises:
-            EngineFailed: the step raised something that is not a `VoiceEdgeError`.
+            EngineFailed: the step raised something that is not a `VoiceEdgeError`, or its engine is being loaded.
+            EngineHung: the step has not come back.
             Overloaded: too many steps wait.
         """
         asked = deadline if callable(deadline) else _always(deadline)
-        result: T = await asyncio.wrap_future(self._submit(work, asked, trace, name))
+        result: T = await asyncio.wrap_future(self._submit(work, asked, trace, name).result)
         return result
 
     async def stream(
@@ -151,56 +170,36 @@ class Compute:
         Use under `contextlib.aclosing`: when the scope is left, also by cancellation, the generator has been closed
         behind the step in flight and the engine's stream is free.
         """
-        iterator: Iterator[T] | None = None
-        step: Future[Any] | None = None
-
-        def advance() -> Any:
-            nonlocal iterator
-            if iterator is None:
-                iterator = steps()  # here and not in the event loop: an engine may do work before its first step
-            return next(iterator, _END)
-
-        def close() -> None:
-            getattr(iterator, "close", _nothing)()
-
+        iteration = Iteration(steps)
+        step: Step | None = None
         try:
             while True:
-                step = self._submit(advance, deadline, trace, name, getattr(iterator, "row", None))
-                item = await asyncio.wrap_future(step)
-                if item is _END:
+                step = self._submit(iteration.advance, deadline, trace, name, iteration)
+                item = await asyncio.wrap_future(step.result)
+                if item is END:
                     return
                 yield item
         finally:
-            await self._close_behind(step, close)
-
-    async def _close_behind(self, step: Future[Any] | None, close: Callable[[], None]) -> None:
-        """Close the generator, behind the step in flight if there is one: that cannot be interrupted."""
-        if step is None or step.cancel():
-            close()
-            return
-        loop = asyncio.get_running_loop()
-        closed = loop.create_future()
-
-        def finish(_: Future[Any]) -> None:
-            try:
-                close()
-            except Exception:
-                log.exception("An engine's generator could not be closed.")
-            loop.call_soon_threadsafe(_resolve, closed)
-
-        step.add_done_callback(finish)
-        await _until(closed)
+            await close_behind(step, iteration)
 
     def close(self) -> None:
-        """Stop the threads once their steps in flight are done; what waits is cancelled."""
+        """Stop the threads once their steps in flight are done, but wait no longer than for an honest one.
+
+        What waits is cancelled; what hangs is left behind.
+        """
         with self._wake:
             self._closed = True
-            for step in self._waiting:
+            for step in self._waiting.take_all():
                 step.result.cancel()
-            self._waiting.clear()
             self._wake.notify_all()
+        if self._renewal is not None:
+            self._renewal.close()
+        until = now() + min(CLOSE_S, self._timeout_s)
         for thread in self._threads:
-            thread.join()
+            thread.join(max(until - now(), 0.0))
+        self._watchdog.close()
+        with self._wake:
+            self._lost += self._runs
 
     def _submit(
         self,
@@ -208,49 +207,95 @@ class Compute:
         deadline: Deadline,
         trace: TurnTrace | None,
         name: str,
-        row: Row | None = None,
-    ) -> Future[Any]:
-        result: Future[Any] = Future()
-        step = _Step(deadline, next(self._numbers), work, result, trace, name, now(), row)
+        iteration: Iteration | None = None,
+    ) -> Step:
+        step = Step(deadline, next(self._numbers), work, Future(), trace, name, now(), iteration)
+        if iteration is not None:
+            step.row, step.is_first = iteration.row, not iteration.has_begun
         with self._wake:
             if self._closed:
                 raise EngineFailed("The node is shutting down.")
             if len(self._waiting) >= MAX_WAITING:
                 raise Overloaded("Too much work is waiting for the CPU.", retry_after_s=5)
-            self._waiting.append(step)
-            if row is not None:
-                self._shared.setdefault(row.model, _SharedRun()).away -= 1
+            self._waiting.add(step)
             self._wake.notify_all()  # one thread may be waiting for just this row
-        return result
+        return step
+
+    # ── the threads ───────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"compute-{next(self._names)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                while not self._closed and not (steps := self._most_urgent()):
-                    self._wake.wait(self._gathering_s())
-                if self._closed:
-                    return
-                batch = self._reserve(steps)
-                running = [step for step in steps if step.result.set_running_or_notify_cancel()]
-                self._running += 1
-            begun = now()
-            outcomes = _run(running, batch)
-            ran_s, name = now() - begun, steps[0].name
-            kept_waiting_s = sum(step.overdue_s(begun) for step in running)
-            with self._wake:
-                self._running -= 1
-                self._load.add(kept_waiting_s + ran_s, begun + ran_s)
-                self.longest_s[name] = max(self.longest_s.get(name, 0.0), ran_s)
-                if (row := steps[0].row) is not None:
-                    self._shared[row.model] = _SharedRun(away=len(running), until=now() + GATHER_S)
-                    self._wake.notify_all()
-            if running:
-                self._tell(name, begun - min(step.asked for step in running), ran_s, len(running))
-            for step, outcome in zip(running, outcomes, strict=True):
-                if isinstance(outcome, _Failure):
-                    step.result.set_exception(outcome.error)
-                else:
-                    step.result.set_result(outcome)
+        while self._run_next():
+            pass  # what was run is forgotten here: it may hold an engine that has been replaced
+
+    def _run_next(self) -> bool:
+        """Wait for work and do it; False when this thread is to end."""
+        run = self._next()
+        if run is None:
+            return False
+        outcomes = run.outcomes()
+        ran_s = now() - run.begun
+        if not self._come_back(run, ran_s):
+            return False
+        if run.steps:
+            self._tell(run.name, run.begun - min(step.asked for step in run.steps), ran_s, len(run.steps))
+        for step, outcome in zip(run.steps, outcomes, strict=True):
+            self._judge(step, outcome, run.begun)
+            if isinstance(outcome, Failure):
+                step.result.set_exception(outcome.error)
+            else:
+                step.result.set_result(outcome)
+        return True
+
+    def _next(self) -> Run | None:
+        """Wait for the most urgent work and take it; None when there will be none any more."""
+        with self._wake:
+            while not self._closed and not (steps := self._waiting.next()):
+                self._wake.wait(self._waiting.gathering_s())
+            if self._closed:
+                return None
+            row, batch = steps[0].row, self._waiting.reserve(steps)
+            running = [step for step in steps if step.result.set_running_or_notify_cancel()]
+            model = None if row is None else row.model
+            run = Run(steps[0].name, model, running, batch, now(), threading.get_ident())
+            self._runs.append(run)
+        return run
+
+    def _come_back(self, run: Run, ran_s: float) -> bool:
+        """Note that a run is over; False when it was given up: then the thread has been replaced, and ends."""
+        with self._wake:
+            if not run.is_given_up:
+                kept_waiting_s = sum(step.overdue_s(run.begun) for step in run.steps)
+                self._load.add(kept_waiting_s + ran_s, run.begun + ran_s)
+                self._leave(run, ran_s)
+                return True
+        log.warning("A step of %s came back after %.0f s; nobody waits for it any more.", run.name, ran_s)
+        run.leave()
+        with self._wake:
+            self._lost = [other for other in self._lost if other is not run]
+        return False
+
+    def _leave(self, run: Run, ran_s: float) -> None:
+        """Nobody runs this any more, or waits for it."""
+        self._runs.remove(run)
+        self.longest_s[run.name] = max(self.longest_s.get(run.name, 0.0), ran_s)
+        if run.model is not None:
+            self._waiting.served(run.model, len(run.steps))
+            self._wake.notify_all()
+
+    def _judge(self, step: Step, outcome: Any, begun: float) -> None:
+        """Tell what came of a step to whoever loads engines anew."""
+        stage = STAGES_OF.get(step.name)
+        if self._renewal is None or stage is None:
+            return
+        if not isinstance(outcome, Failure):
+            self._renewal.worked(stage)
+        elif not isinstance(outcome.error, CallerError | ContextFull | Overloaded):
+            self._renewal.failed(stage, begun)
 
     def _tell(self, name: str, waited_s: float, ran_s: float, rows: int) -> None:
         """Let whoever observes know of a run."""
@@ -260,102 +305,68 @@ class Compute:
         except Exception:  # whoever looks on must not keep the results from those who wait for them
             log.exception("A run of %s could not be observed.", name)
 
-    def _most_urgent(self) -> list[_Step]:
-        """The most urgent step that can run now, and behind it the rows that may share its run."""
-        self._waiting = [step for step in self._waiting if not step.result.cancelled()]
-        ready = sorted(filter(self._is_ready, self._waiting), key=_Step.urgency)
-        if not ready or ready[0].row is None:
-            return ready[:1]
-        first, *others = ready
-        model, latest = ready[0].row.model, max(first.urgency()[0], now()) + JOIN_S
-        rows = [step for step in others if step.row is not None and step.row.model is model]
-        return [first, *(step for step in rows if step.urgency()[0] <= latest)]
+    # ── what is given up ──────────────────────────────────────────────────────────────────────────────
 
-    def _is_ready(self, step: _Step) -> bool:
-        if step.row is None:
-            return True
-        run = self._shared[step.row.model]
-        return not run.is_running and (run.away <= 0 or now() >= run.until)
+    def _look(self, awake_s: float) -> None:
+        """Give up what takes too long. Called by the watchdog."""
+        with self._wake:
+            hung = [run for run in self._runs if self._is_overdue(run, awake_s)]
+            for run in hung:
+                run.give_up()
+                self._leave(run, now() - run.begun)
+                self._lost.append(run)
+            stuck = self._waiting.take_stuck(self._timeout_s)
+        for run in hung:
+            self._give_up(run)
+        for step in stuck:
+            if step.result.set_running_or_notify_cancel():
+                step.result.set_exception(EngineFailed(f"The engine for {step.name} is being loaded anew."))
+        if self._renewal is not None and (stage := self._renewal.lost(now())) is not None:
+            self._end(f"{stage} cannot be loaded")
 
-    def _gathering_s(self) -> float | None:
-        """Seconds until the next run begins without those who did not come back; None when none is to begin."""
-        waits = [
-            run.until - now()
-            for step in self._waiting
-            if step.row is not None and not (run := self._shared[step.row.model]).is_running
-        ]
-        return max(min(waits), 0.0) if waits else None
+    def _is_out(self, step: Step) -> bool:
+        """Whether a step would begin with an engine that is out of service: it waits for the next one."""
+        out = self._renewal.out if self._renewal is not None else ()
+        return bool(out) and step.is_first and NEEDED_BY.get(step.name) in out
 
-    def _reserve(self, steps: list[_Step]) -> Batch | None:
-        """Take from `steps` those that do not join the first one; the rest no longer waits."""
-        first, *others = steps
-        batch = None
-        if first.row is not None:
-            self._shared[first.row.model].is_running = True
-            batch = first.row.batch([step.row for step in others])
-        rows: Sequence[Row | None] = [first.row] if batch is None else batch.rows
-        steps[1:] = [step for step in others if any(step.row is row for row in rows)]
-        self._waiting = [step for step in self._waiting if step not in steps]
-        return batch
+    def _is_overdue(self, run: Run, awake_s: float) -> bool:
+        if run.seen_s is None:
+            run.seen_s = awake_s
+        return awake_s - run.seen_s >= self._timeout_s
 
+    def _give_up(self, run: Run) -> None:
+        """Let nobody wait for a run any more, and let another thread do the work of the one that hangs in it."""
+        log.error(
+            "A step of %s has not come back for %.0f s: its turn fails, its thread is lost (%d of %d). It is here:\n%s",
+            run.name,
+            now() - run.begun,
+            self.lost,
+            MOST_LOST,
+            where(run.thread),
+        )
+        if self._renewal is not None and (stage := STAGES_OF.get(run.name)) is not None:
+            self._renewal.hung(stage, run.begun)  # before anybody can begin with it anew
+        with self._wake:
+            self._threads = [thread for thread in self._threads if thread.ident != run.thread]
+            if not self._closed and self.lost <= MOST_LOST:  # or the process would fill with threads
+                self._begin_thread()
+        for step in run.steps:
+            step.result.set_exception(EngineHung(f"A step of {run.name} has not come back."))
+        if self.lost >= MOST_LOST:
+            self._end(f"{self.lost} threads hang")
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
+    def _end(self, why: str) -> None:
+        """Say, once, that this cannot go on."""
+        if self._spent is None:
+            self._spent = why
+            if self._on_spent is not None:
+                self._on_spent(why)
 
-
-def _run(steps: list[_Step], batch: Batch | None) -> list[Any]:
-    """Run `batch` for all of `steps`, if there is one, and then each; what each returned, or a `_Failure`."""
-    begun = now()
-    for step in steps:
-        if step.trace is not None:
-            step.trace.waited(step.asked, begun)
-    if batch is not None:
-        try:
-            batch.run()
-        except Exception:
-            log.exception("A batch of %d failed; each is run alone.", len(batch.rows))
-    share_s = (now() - begun) / max(len(steps), 1)
-    return [_outcome(step, share_s) for step in steps]
-
-
-def _outcome(step: _Step, share_s: float) -> Any:
-    """Run one step, whose share of a batch took `share_s` seconds."""
-    begun = now()
-    try:
-        return step.work()
-    except VoiceEdgeError as error:
-        return _Failure(error)
-    except BaseException as error:  # a panic in Rust is no Exception, and the thread has to go on
-        log.exception("An engine step failed.")
-        failed = EngineFailed(f"An engine failed: {error}")
-        failed.__cause__ = error
-        return _Failure(failed)
-    finally:
-        if step.trace is not None:
-            step.trace.worked(share_s + now() - begun)
+    def _look_again(self) -> None:
+        """What waits may be able to run now."""
+        with self._wake:
+            self._wake.notify_all()
 
 
 def _always(deadline: float) -> Deadline:
     return lambda: deadline
-
-
-def _nothing() -> None:
-    """Iterators that are not generators, or were never made, have nothing to close."""
-
-
-async def _until(done: asyncio.Future[None]) -> None:
-    """Wait to the end even when cancelled meanwhile, and be cancelled then."""
-    cancelled: asyncio.CancelledError | None = None
-    while not done.done():
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -68,10 +68,10 @@ class Editing:
         self._answering.publish()
         try:
             item = self._history.truncate(event.item_id, event.audio_end_ms)
-        except UnknownItem as unknown:
+        except UnknownItem:
             # pipecat and LiveKit still truncate what they played when they have connected anew, and pipecat hangs up
             # on an error; nothing of an item that is not here is in the context, so it is as they want it
-            log.debug("ignored: %s", unknown)
+            log.debug("a truncate of an unknown item is ignored")
             return
         self._outbox.put(
             out.ItemTruncated(

@@ -230,7 +230,7 @@ class Hearing:
             raise
         except BaseException as error:  # as the scheduler does: not even a panic may end the session
             log.log(logging.DEBUG if self._is_deaf else logging.WARNING, "Voice activity failed.", exc_info=True)
-            raise EngineFailed(f"An engine failed: {error}") from error
+            raise EngineFailed(f"An engine failed ({type(error).__name__}).") from error  # its text may quote the user
 
     def _probabilities(self, frames: PCM) -> list[float]:
         # what it has not seen of late it sees now: its memory, which judges these, must not be a second old

@@ -11,6 +11,7 @@ from voiceedge.protocol.items import (
     MessageItem,
     OutputAudio,
     OutputText,
+    size_bytes,
     text_of,
     user_audio,
     without_audio,
@@ -26,7 +27,7 @@ def from_wire(wire: WireItem) -> Item:
             call = FunctionCall(wire.call_id, wire.name, wire.arguments)
             return Item(wire.id, "function_call", is_complete=wire.status == "completed", call=call)
         case FunctionCallOutputItem():
-            return Item(wire.id, "function_call_output", text=wire.output, data=data)
+            return Item(wire.id, "function_call_output", text=wire.output, data=data, data_bytes=size_bytes(wire))
     return Item(
         wire.id,
         "message",
@@ -35,6 +36,7 @@ def from_wire(wire: WireItem) -> Item:
         modality="audio" if any(isinstance(part, InputAudio | OutputAudio) for part in wire.content) else "text",
         is_complete=wire.status == "completed",
         data=data,
+        data_bytes=size_bytes(wire),
     )
 
 

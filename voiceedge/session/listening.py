@@ -93,6 +93,13 @@ class Listening:
         endpoint = self._hearing.endpoint
         return endpoint is not None and endpoint.wants_language(pause, words)
 
+    def expire(self) -> None:
+        """Nothing more comes: the turn that is being heard is over."""
+        self.stop_watching()
+        endpoint = self._hearing.endpoint
+        for decision in endpoint.expire() if endpoint is not None else ():
+            self._decided(decision)
+
     def stop_watching(self) -> None:
         """Do not end the turn because nothing more comes."""
         if self._guard is not None:
@@ -143,10 +150,4 @@ class Listening:
         endpoint = self._hearing.endpoint
         if endpoint is not None and endpoint.is_hearing:
             loop = asyncio.get_running_loop()
-            self._guard = loop.call_later(SILENT_CLIENT_S, self._audio_stopped)
-
-    def _audio_stopped(self) -> None:
-        self._guard = None
-        endpoint = self._hearing.endpoint
-        for decision in endpoint.expire() if endpoint is not None else ():
-            self._decided(decision)
+            self._guard = loop.call_later(SILENT_CLIENT_S, self.expire)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ from voiceedge.engines import (
     Sampling,
     Step,
 )
+from voiceedge.errors import EngineFailed
+from voiceedge.protocol.lifecycle import INCOMPLETE, Outcome, failed
 from voiceedge.session.node import Node
+from voiceedge.session.prompting import require_plausible
 from voiceedge.trace import TurnTrace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,14 @@ class Speech:
 
     voice: str
     speed: float
+
+
+def cut_off(limit: asyncio.Timeout) -> Outcome:
+    """How an answer ends that has been made for as long as `limit` allows: as one that has all its tokens."""
+    if not limit.expired():
+        log.error("An answer was ended by a time-out that is not its own.")
+        return failed(EngineFailed("The answer could not be made."))
+    return INCOMPLETE
 
 
 class Seat:
@@ -71,6 +85,7 @@ async def make(
     Raises:
         NodeError: an engine failed, or the prompt does not fit.
     """
+    require_plausible(prompt, node.engines.llm.context_tokens)
     steps = node.compute.stream(
         lambda: seat.stream.generate(prompt, sampling), deadline=deadline, trace=trace, name="llm"
     )

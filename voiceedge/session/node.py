@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from voiceedge.config import Config
-from voiceedge.engines import Engines, Sampling
+from voiceedge.engines import Engines, Sampling, Stage
+from voiceedge.engines.renewal import Load, Renewal
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.session_config import LocalNames
+from voiceedge.session.bounds import DEFAULT, Bounds, bounds_of
 from voiceedge.session.compute import Compute, StepSink
 from voiceedge.trace import Clock, now
 
@@ -44,7 +46,15 @@ class Node:
     """Lets one session after another through, where the node is plain."""
     spare_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SPARE_SLOTS))
     """Slots of the LLM that are no session's."""
+    bounds: Bounds = DEFAULT
+    """What a session may take."""
     clock: Clock = now
+
+    @property
+    def missing(self) -> frozenset[Stage]:
+        """Stages that have failed, and are being loaded anew: until they are back the node should be sent nobody."""
+        renewal = self.compute.renewal
+        return frozenset() if renewal is None else renewal.out
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """The stretch of a turn in which no other session may use the engines, where the node is plain."""
@@ -52,17 +62,36 @@ class Node:
 
 
 def make_node(
-    config: Config, engines: Engines, workers: int, report: TurnSink, observe: StepSink | None = None
+    config: Config,
+    engines: Engines,
+    workers: int,
+    report: TurnSink,
+    observe: StepSink | None = None,
+    *,
+    load: Load | None = None,
+    on_spent: Callable[[str], None] | None = None,
 ) -> Node:
-    """Put a node together; `workers` is how many engine steps run at a time, `observe` is told of each of them."""
+    """Put a node together.
+
+    Args:
+        config: the settings.
+        engines: what it thinks with.
+        workers: how many engine steps run at a time.
+        report: takes every turn that is over.
+        observe: is told of every engine step.
+        load: loads the engines of a stage anew when they fail; None: they stay as they are.
+        on_spent: is told, from a thread, why the process should be started anew; see `Compute`.
+    """
+    renewal = None if load is None else Renewal(engines, load)
     return Node(
-        engines=engines,
-        compute=Compute(workers, observe),
+        engines=engines if renewal is None else renewal.engines,
+        compute=Compute(workers, observe, renewal=renewal, timeout_s=config.step_timeout_s, on_spent=on_spent),
         names=LocalNames(
             model=engines.names["llm"],
             transcription=engines.names["stt"],
             voices=engines.tts.voices,
             language=config.language,
+            records=None if config.record is None else config.record_consent,
         ),
         instructions=config.instructions,
         sampling=Sampling(
@@ -75,4 +104,5 @@ def make_node(
         draft_after_ms=None if config.plain else config.draft_after_ms or None,
         plain=config.plain,
         trace_words=config.trace_words,
+        bounds=bounds_of(config),
     )

@@ -52,6 +52,8 @@ class Outbox:
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
 
     def put(self, event: ServerEvent | Late, *, owner: str | None = None) -> None:
         """Queue an event.
@@ -68,6 +70,15 @@ class Outbox:
             await self._room.wait()
         self._audio_s += seconds
         self._append(_Entry(event, seconds, owner, handed_over))
+
+    async def one_at_a_time(self) -> None:
+        """Wait until all has been sent that stood here when this was called last.
+
+        For whoever is about to queue an event that is not small: so at most two of them stand here.
+        """
+        await self._caught_up.wait()
+        self._caught_up.clear()
+        self._append(_Entry(self._caught_up.set))
 
     def discard(self, owner: str) -> None:
         """Take back what has not been sent of a cancelled answer's audio and captions."""

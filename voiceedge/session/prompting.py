@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from voiceedge.conversation.history import History, Line
 from voiceedge.engines import Call, Message, Prompt, Sampling, Tool
 from voiceedge.engines import ToolChoice as Choice
-from voiceedge.errors import InvalidTool
+from voiceedge.errors import ContextFull, InvalidTool
 from voiceedge.protocol.response_config import ResponseConfig
 from voiceedge.protocol.session_object import FunctionTool, NamedTool, ToolChoice
 from voiceedge.session.node import Node
 
 CHARACTERS_A_TOKEN = 3.0
 """A careful guess of what text costs before it has been tokenised; English has about four."""
+LONGEST_TOKENS = 16
+"""Characters a token, of a whole prompt: prose has four, and none that was ever said has sixteen."""
 TOKENS_A_MESSAGE = 8
 """Markup around a message in ChatML, rounded up."""
 
@@ -48,11 +51,27 @@ async def check_tools(node: Node, tools: tuple[FunctionTool, ...], known: tuple[
     if not tools or tools == known:
         return
     offered = tools_of(tools)
-    llm = node.engines.llm
+    check = node.engines.llm.check_tools
     try:
-        await node.compute.run(lambda: llm.check_tools(offered), deadline=node.clock())
+        for tool in offered:  # one a step: others wait for no more than one to be compiled
+            await node.compute.run(partial(check, (tool,)), deadline=node.clock(), name="tools")
+        await node.compute.run(partial(check, offered), deadline=node.clock(), name="tools")
     except InvalidTool as error:
         raise InvalidTool(str(error), param=f"{param}.{error.param or 'tools'}") from error
+
+
+def require_plausible(prompt: Prompt, context_tokens: int) -> None:
+    """Refuse a prompt that cannot fit before it is tokenised: a megabyte takes the time of a whole answer.
+
+    Raises:
+        ContextFull: it has more characters than any prompt of `context_tokens`.
+    """
+    characters = sum(
+        len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
+        for message in prompt.messages
+    ) + sum(len(tool.name) + len(tool.description) + len(str(tool.parameters)) for tool in prompt.tools)
+    if characters > context_tokens * LONGEST_TOKENS:
+        raise ContextFull(f"the prompt has {characters} characters; the context holds {context_tokens} tokens")
 
 
 def sampling_of(node: Node, config: ResponseConfig) -> Sampling:

@@ -11,13 +11,10 @@ import logging
 from collections.abc import AsyncIterable, Coroutine
 from typing import Any, Literal
 
-from voiceedge.conversation.endpoint import Ended, Paused, Started
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import History
 from voiceedge.conversation.state import Conversation, IllegalEvent, State
-from voiceedge.engines import LISTENING_RATE_HZ
 from voiceedge.errors import Refused, VoiceEdgeError
-from voiceedge.protocol import ids
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (
     AppendAudio,
@@ -38,26 +35,28 @@ from voiceedge.protocol.client_events import (
 )
 from voiceedge.protocol.response_config import ResponseConfig, response_config
 from voiceedge.protocol.session_config import SessionConfig, merge
+from voiceedge.session.allowance import UNLIMITED, Allowance, AudioGate, Flood
 from voiceedge.session.answering import Answering, RoundTrip
 from voiceedge.session.asides import Asides
-from voiceedge.session.drafting import Drafting
 from voiceedge.session.editing import Editing
-from voiceedge.session.following import Following
-from voiceedge.session.hear import Hearing, milliseconds, require_enough
-from voiceedge.session.idle import Idle
-from voiceedge.session.listening import Listening
+from voiceedge.session.hear import Hearing
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox, SlowReader
 from voiceedge.session.patience import endpoint_settings
+from voiceedge.session.presence import Presence
 from voiceedge.session.prompting import check_tools
 from voiceedge.session.question import Question
+from voiceedge.session.silence import Silence
+from voiceedge.session.spending import Spending
 from voiceedge.session.transcribing import Transcribing
-from voiceedge.trace import TurnTrace, epoch_s
+from voiceedge.session.user import User
+from voiceedge.trace import epoch_s
 
 log = logging.getLogger(__name__)
 
-SILENCE = "The user has been silent for a while. Find out in one short sentence whether they are still there."
-"""Instructions for the answer to `idle_timeout_ms`; to a model that reads, silence is nothing at all."""
+LARGE_MESSAGE = 4096
+"""Characters. What answers a message quotes it, so a client that sends and does not read fills the queue with its own
+words: of small ones there is room for thousands, of large ones for two."""
 
 
 class Session:
@@ -71,26 +70,21 @@ class Session:
         *,
         wants_trace: bool,
         network: RoundTrip = lambda: None,
+        allowance: Allowance = UNLIMITED,
     ) -> None:
         self.config = config
         self.opened_at = epoch_s()
         self._node = node
         self._outbox = outbox
         self._conversation = Conversation()
-        self._history = History()
+        self._history = History(max_items=node.bounds.max_items)
+        self._presence = Presence(node.bounds.idle_s, node.clock, self._is_busy)
+        self._spending = Spending(node.bounds.session_tokens, allowance)
         self._tasks: asyncio.TaskGroup | None = None
         self._children: set[asyncio.Task[None]] = set()
         self._hearing = Hearing(node.engines.vad, node.compute, config.input_format.type, node.clock)
         self._hearing.set_endpoint(endpoint_settings(config.turn_detection, node))
-        self._listening = Listening(
-            node,
-            self._hearing,
-            self._spawn,
-            on_started=self._speech_started,
-            on_paused=self._speech_paused,
-            on_resumed=self._speech_resumed,
-            on_ended=self._speech_stopped,
-        )
+        self._gate = AudioGate(allowance, on_shut=lambda reached: outbox.put(out.error_event(reached)))
         self._transcribing = Transcribing(node, self._history, outbox, self._spawn)
         self._answering = Answering(
             node,
@@ -101,22 +95,32 @@ class Session:
             on_end=self._turn_ended,
             wants_trace=wants_trace,
             network=network,
+            spending=self._spending,
         )
-        self._following = Following(node, self._hearing, self._spawn, on_words=self._words_are_certain)
-        self._drafting = Drafting(
+        self._user = User(
             node,
+            self._hearing,
             self._transcribing,
             self._answering,
-            self._following,
+            outbox,
             self._spawn,
-            on_words=self._listening.read,
-            wants_language=self._listening.wants_language,
+            config=lambda: self.config,
+            on_event=self._happened,
+            on_perhaps=self._receive_if_legal,
+            on_sign=self._noticed,
         )
-        self._asides = Asides(node, outbox, self._spawn)
+        self._asides = Asides(node, outbox, self._spawn, self._spending)
         self._editing = Editing(self._history, outbox, self._transcribing, self._answering, node.clock)
-        self._idle = Idle(lambda: self._hearing.ring.end, self._stayed_silent)
-        self._speech_id = ids.item_id()
-        self._buffer_begin = 0  # first sample that the next manual commit takes
+        self._silence = Silence(
+            node,
+            self._hearing,
+            self._transcribing,
+            self._answering,
+            outbox,
+            config=lambda: self.config,
+            is_awaited=lambda: not (self._conversation.is_answering or self._conversation.user_is_speaking),
+            on_turn=self._stayed_silent,
+        )
 
     @property
     def state(self) -> Literal["idle", "hearing", "thinking", "speaking"]:
@@ -127,17 +131,23 @@ class Session:
             return "speaking"
         return "thinking" if self._conversation.is_answering else "idle"
 
+    def _is_busy(self) -> bool:
+        return self.state != "idle" or self._asides.is_running
+
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Serve the client until its messages end; leaves no task behind.
 
         Raises:
             SlowReader: the client does not read what it is sent.
+            Flood: it sends more than anybody would wait for.
+            Expired: nobody takes part any more.
         """
         self._answering.open(self.config)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._outbox.put(out.SessionCreated(session=self.config.echo()))
                 self._answering.configure(self.config)
+                self._spawn(self._presence.watch(), "presence")
                 try:
                     async for message in messages:
                         await self._receive(message)
@@ -153,9 +163,8 @@ class Session:
         await self._outbox.flushed()
 
     def _hang_up(self) -> None:
-        self._listening.stop_watching()
-        self._following.end()
-        self._idle.close()
+        self._user.close()
+        self._silence.close()
         self._answering.abandon()
         for child in self._children:
             child.cancel()
@@ -175,9 +184,13 @@ class Session:
         except VoiceEdgeError as error:
             self._outbox.put(out.error_event(error, event_id=event_id_of(message)))
             return
+        if not isinstance(event, AppendAudio):
+            self._presence.noticed()
+            if isinstance(event, SessionUpdate) or len(message) > LARGE_MESSAGE:
+                await self._outbox.one_at_a_time()  # the reply is as large
         try:
             await self._handle(event)
-        except SlowReader:
+        except (SlowReader, Flood):
             raise
         except VoiceEdgeError as error:
             self._outbox.put(out.error_event(error, event_id=event.event_id))
@@ -189,9 +202,9 @@ class Session:
             case SessionUpdate():
                 await self._update(event)
             case CommitAudio():
-                self._commit()
+                self._user.commit()
             case ClearAudio():
-                self._clear()
+                self._user.clear()
             case CreateItem():
                 self._editing.create(event, self.config)
             case RetrieveItem():
@@ -211,112 +224,27 @@ class Session:
         before = self.config
         after = merge(before, event.session, voice_fixed=self._answering.has_spoken)
         await check_tools(self._node, after.tools, before.tools, "session")
+        await self._answering.check_room(after)
         self.config = after
         if after.input_format != before.input_format:
             self._hearing.set_format(after.input_format.type)
         if after.turn_detection != before.turn_detection:
-            self._idle.stop()
-            self._drafting.drop()
-            self._following.end()
-            self._hearing.set_endpoint(endpoint_settings(after.turn_detection, self._node))
-            if after.turn_detection is None:
-                self._receive_if_legal(Event.SPEECH_DROPPED)
+            self._silence.stop()
+            self._user.detect_turns()
         self._outbox.put(out.SessionUpdated(session=after.echo()))
         self._answering.configure(after)
 
     # ── audio in ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _append(self, event: AppendAudio) -> None:
+        audio = audio_of(event)
+        self._user.listening.stop_watching()  # who is made to wait has not fallen silent
+        if not await self._gate.admits(audio, self.config.input_format.type):
+            self._user.listening.expire()  # nothing more will be heard: what was said so far is the turn
+            return
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
         audible = self._answering.is_audible or self._asides.is_audible
-        await self._listening.hear(audio_of(event), agent_audible=audible)
-
-    def _speech_started(self, started: Started) -> None:
-        self._idle.stop()
-        self._speech_id = ids.item_id()
-        detection = self.config.turn_detection
-        interrupts = detection is not None and detection.interrupt_response
-        self._outbox.put(out.SpeechStarted(audio_start_ms=milliseconds(started.start), item_id=self._speech_id))
-        if interrupts:
-            self._answering.silence(since=self._hearing.voice_began)
-        self._happened(Event.SPEECH_STARTED if interrupts else Event.SPOKE_OVER)
-        self._following.begin(started.start)
-
-    def _words_are_certain(self, delta: str, said: str) -> None:
-        """The user still speaks; so much of it will not change."""
-        if self._shows_words:
-            self._outbox.put(out.TranscriptionDelta(item_id=self._speech_id, delta=delta))
-        if self._answers_by_itself():
-            self._answering.foresee(said)
-
-    def _speech_paused(self, paused: Paused) -> None:
-        """The user has stopped, perhaps for good: until that is decided, what would be needed then is made."""
-        trace = TurnTrace(self._answering.next_number, self._hearing.moment(paused.end), self._node.clock)
-        audio = self._hearing.ring.read(paused.start, paused.end)
-        config = response_config(self.config, None) if self._answers_by_itself() else None
-        utterance = self._transcribing.hear(self._speech_id, audio, trace)
-        self._drafting.begin(paused.pause, utterance, config)
-
-    def _speech_resumed(self) -> None:
-        self._drafting.drop()
-        self._following.go_on()
-
-    def _speech_stopped(self, ended: Ended) -> None:
-        self._outbox.put(out.SpeechStopped(audio_end_ms=milliseconds(ended.end), item_id=self._speech_id))
-        self._buffer_begin = ended.end
-        zero = self._hearing.moment(ended.last_voiced)
-        audio = self._hearing.ring.read(ended.start, ended.end)
-        followed, utterance = self._following.end(), self._drafting.take()
-        if utterance is None:
-            trace = TurnTrace(self._answering.next_number, zero, self._node.clock)
-            utterance = self._transcribing.hear(self._speech_id, audio, trace)
-            utterance.earlier = followed.segments if followed is not None else ()
-        if followed is not None:
-            utterance.shown = followed.agreement
-            utterance.trace.facts["followed_ms"] = round(followed.trace.work_s * 1000)
-        utterance.item_id, utterance.audio, utterance.trace.zero = self._speech_id, audio, zero
-        utterance.trace.facts["last_voiced_ms"] = ended.last_voiced * 1000 / LISTENING_RATE_HZ
-        utterance.trace.mark("wait_over", self._hearing.moment(ended.wait_over))
-        utterance.trace.mark("endpoint")
-        self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=False)
-        self._answering.heard(utterance)
-        if self._answers_by_itself():
-            self._answering.prepare(response_config(self.config, None), utterance)
-            self._happened(Event.TURN_OVER)
-        else:
-            self._happened(Event.TURN_KEPT)
-
-    def _answers_by_itself(self) -> bool:
-        """Whether the end of the user's turn asks for an answer, or the client will."""
-        detection = self.config.turn_detection
-        return self.config.kind == "realtime" and (detection is None or detection.create_response)
-
-    @property
-    def _shows_words(self) -> bool:
-        """Whether the client wants to see what the user said."""
-        return self.config.transcription is not None
-
-    def _commit(self) -> None:
-        begin, end = max(self._buffer_begin, self._hearing.ring.begin), self._hearing.ring.end
-        require_enough(end - begin)
-        self._idle.stop()
-        was_speaking = self._listening.drop()
-        self._buffer_begin = end
-        trace = TurnTrace(self._answering.next_number, self._hearing.moment(end), self._node.clock)
-        item_id = self._speech_id if was_speaking else ids.item_id()
-        utterance = self._transcribing.hear(item_id, self._hearing.ring.read(begin, end), trace)
-        if (followed := self._following.end()) is not None:
-            utterance.shown = followed.agreement
-        self._transcribing.commit(utterance, transcription=self._shows_words, commit_empty=True)
-        self._answering.heard(utterance)
-        self._receive_if_legal(Event.TURN_KEPT)
-
-    def _clear(self) -> None:
-        self._buffer_begin = self._hearing.ring.end
-        self._following.end()
-        if self._listening.drop():
-            self._receive_if_legal(Event.SPEECH_DROPPED)
-        self._outbox.put(out.AudioCleared())
+        await self._user.listening.hear(audio, agent_audible=audible)
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -336,6 +264,7 @@ class Session:
                 code="conversation_already_has_active_response",
             )
         self._answering.prepare(config, None, self._question(config) if config.input is not None else None)
+        self._silence.broken()
         self._happened(Event.RESPONSE_REQUESTED)
 
     def _question(self, config: ResponseConfig) -> Question:
@@ -357,13 +286,13 @@ class Session:
         for action in self._conversation.receive(event):
             match action:
                 case Action.START_TURN:
-                    self._idle.stop()
+                    self._silence.stop()
                     self._answering.start()
                 case Action.INTERRUPT_TURN:
                     self._answering.cancel("turn_detected")
                 case Action.CANCEL_TURN:
                     self._answering.cancel("client_cancelled")
-                    self._outbox.put(self._await_user)
+                    self._outbox.put(self._silence.begin)
 
     def _receive_if_legal(self, event: Event) -> None:
         """For what clients do at any time: where it changes nothing, it is no event of the conversation."""
@@ -373,28 +302,15 @@ class Session:
             log.debug("%s changes nothing while %s", event, self._conversation.state)
 
     def _turn_ended(self) -> None:
+        self._presence.noticed()
         self._happened(Event.TURN_ENDED)
-        self._outbox.put(self._await_user)  # behind response.done: what is still to be played is known then
+        self._outbox.put(self._silence.begin)  # behind response.done: what is still to be played is known then
 
-    def _await_user(self) -> None:
-        """Begin to wait for the user, if the client wants to know when nothing comes."""
-        detection = self.config.turn_detection
-        waits = not self._conversation.is_answering and not self._conversation.user_is_speaking
-        if waits and detection is not None and detection.idle_timeout_ms is not None:
-            self._idle.begin(detection.idle_timeout_ms, after_s=self._answering.unplayed_s)
+    def _noticed(self) -> None:
+        """Somebody is there."""
+        self._presence.noticed()
+        self._silence.broken()
 
-    def _stayed_silent(self, begin: int) -> None:
-        """The user has said nothing since `begin`: that is a turn as well."""
-        endpoint, end = self._hearing.endpoint, self._hearing.ring.end
-        if endpoint is not None and endpoint.is_hearing:
-            self._await_user()  # perhaps somebody is beginning to speak
-            return
-        item_id, self._buffer_begin = ids.item_id(), end
-        start_ms, end_ms = milliseconds(begin), milliseconds(end)
-        self._outbox.put(out.TimeoutTriggered(audio_start_ms=start_ms, audio_end_ms=end_ms, item_id=item_id))
-        trace = TurnTrace(self._answering.next_number, self._node.clock(), self._node.clock)
-        silence = self._transcribing.hear(item_id, self._hearing.ring.read(end, end), trace)
-        self._transcribing.commit(silence, transcription=self._shows_words, commit_empty=True)
-        self._answering.heard(silence)
-        self._answering.prepare(response_config(self.config, {"instructions": SILENCE}), None)
+    def _stayed_silent(self, end: int) -> None:
+        self._user.skip_to(end)
         self._happened(Event.TURN_OVER)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pybase64
@@ -19,9 +20,10 @@ from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
 from voiceedge.conversation.history import History, Item
 from voiceedge.engines import LISTENING_RATE_HZ, Segment
-from voiceedge.errors import InvalidRequest, VoiceEdgeError
+from voiceedge.errors import InvalidRequest, Refused, VoiceEdgeError
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.usage import DurationUsage
+from voiceedge.session.hear import KEPT_S
 from voiceedge.session.items import to_wire
 from voiceedge.session.node import Node
 from voiceedge.session.outbox import Outbox
@@ -40,11 +42,14 @@ class Transcribing:
         self._outbox = outbox
         self._spawn = spawn
         self._last: asyncio.Task[None] | None = None
+        self._waiting_samples = 0  # of speech whose words are not known yet
 
     def hear(self, item_id: str, audio: PCM, trace: TurnTrace) -> Utterance:
         """An utterance whose words are not known yet."""
         utterance = Utterance(item_id, audio, trace, asyncio.get_running_loop().create_future())
         utterance.words.add_done_callback(_seen)
+        self._waiting_samples += audio.size
+        utterance.words.add_done_callback(partial(self._heard, audio.size))
         return utterance
 
     def listen(self, utterance: Utterance) -> None:
@@ -76,12 +81,20 @@ class Transcribing:
 
         Raises:
             InvalidRequest: it is not base64.
+            Refused: together with what still waits for its words it is more than a user could have said.
         """
+        form = codec(wire_format)
+        waiting_s = self._waiting_samples / LISTENING_RATE_HZ + form.seconds(len(base64) * 3 // 4)
+        if waiting_s > KEPT_S:
+            raise Refused(
+                f"The speech that waits for its words may be {KEPT_S} s long, and would be {waiting_s:.0f} s.",
+                code="too_much_audio",
+                param="item.content",
+            )
         try:
             data = pybase64.b64decode(base64, validate=True)
         except ValueError as error:
             raise InvalidRequest("Invalid 'item.content.audio': not valid base64.", param="item.content") from error
-        form = codec(wire_format)
         return resample(form.decoder().decode(data), form.rate_hz, LISTENING_RATE_HZ)
 
     def _follow(self, utterance: Utterance, item: Item, *, committed: bool, transcription: bool) -> None:
@@ -136,6 +149,9 @@ class Transcribing:
             raise
         trace.mark("stt_final")
         utterance.words.set_result(" ".join(text for text in texts if text))
+
+    def _heard(self, samples: int, _words: asyncio.Future[str]) -> None:
+        self._waiting_samples -= samples
 
     def _commit(self, item: Item) -> None:
         before = self._history.insert(item)

@@ -423,6 +423,7 @@ async function whyRefused(key) {
     return "The server cannot be reached. See whether it is still running, then start again.";
   }
   if (node.status === "draining") return "The server is shutting down. Start again when it is back.";
+  if (node.status === "busy") return "The server is busy: it has no time for one more conversation. Start again in a while.";
   if (node.sessions >= node.max_sessions) {
     return `The server is full: it holds ${node.sessions} of ${node.max_sessions} conversations. Start again in a while.`;
   }

@@ -1,0 +1,33 @@
+"""What a process holds when its arrays are gone."""
+
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voiceedge.server import memory
+
+PIECES, PIECE = 2_000, 8_000  # floats: 64 MB, in pieces that glibc takes from its heap and does not map
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+
+
+@pytest.mark.skipif(memory._trim is None, reason=f"no malloc_trim on {sys.platform}")
+def test_what_lies_below_something_that_is_still_in_use_is_given_back():
+    pieces = [np.ones(PIECE, dtype=np.float32) for _ in range(PIECES)]
+    kept = pieces[-1]
+    pieces.clear()
+    gc.collect()
+    before = resident()
+    memory.give_back()
+    assert resident() < before - PIECES * PIECE * 4 // 2
+    assert kept.size == PIECE
+
+
+def test_where_there_is_nothing_to_tell_it_nothing_happens(monkeypatch):
+    monkeypatch.setattr(memory, "_trim", None)
+    memory.give_back()
