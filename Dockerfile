@@ -65,7 +65,8 @@ EXPOSE 8080
 # a number, because an orchestrator that refuses root cannot know who a name is
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# whether it lives, not whether it is ready: whoever kills what is unhealthy must not kill a node that drains or is full;
+# whether it lives, not whether it is ready: whoever kills what is unhealthy must not kill a node that drains, is busy
+# or loads an engine anew;
 # not urllib, which would ask a proxy for the way to this machine; a certificate names the node as others know it
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import http.client, os, ssl, sys; to = dict(host='127.0.0.1', port=int(os.environ['VOICEEDGE_PORT']), timeout=4); c = http.client.HTTPSConnection(**to, context=ssl._create_unverified_context()) if os.environ.get('VOICEEDGE_TLS_CERTIFICATE') else http.client.HTTPConnection(**to); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import settings_groups
+from voiceedge.cli_serve import serve
 from voiceedge.config import (
     FIELDS,
     PREFIX,
@@ -166,6 +168,15 @@ def test_every_default_is_a_value_that_would_be_accepted():
     for name in FIELDS:
         value = getattr(Config(), name)
         assert getattr(load({name: value}), name) == value
+
+
+def test_settings_stand_in_the_groups_of_their_options():
+    groups = settings_groups()
+    options = inspect.signature(serve, eval_str=True).parameters
+    for title, group in groups.items():
+        panels = {options[name].annotation.__metadata__[0].rich_help_panel for name in group if name in options}
+        assert panels <= {title, None}, title
+    assert tuple(name for group in groups.values() for name in group) == FIELDS
 
 
 def test_every_setting_says_what_it_is():

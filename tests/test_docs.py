@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, settings_table
+from tests.documents import ROOT, settings_tables
 from tests.e2e.nodes import running_node
 from voiceedge.config import Config
 from voiceedge.conversation.state import table
@@ -60,7 +60,7 @@ def test_the_scripts_and_files_that_the_readme_names_exist():
 
 def test_every_setting_is_documented():
     shown = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert settings_table() in shown
+    assert settings_tables() in shown
     for name in Config.__struct_fields__:
         assert f"| `{name}` |" in shown
 

@@ -1,11 +1,10 @@
 """Every claim of docs/privacy.md names a test that exists."""
 
-import ast
 import re
 
 import pytest
 
-from tests.documents import ROOT
+from tests.documents import ROOT, declared
 
 TEXT = (ROOT / "docs" / "privacy.md").read_text("utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", TEXT)))
@@ -13,8 +12,8 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", TEXT)))
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
 def test_the_test_that_a_claim_names_exists(path: str, name: str):
-    tree = ast.parse((ROOT / path).read_text("utf-8"))
-    tests = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    tests = declared(path)
+    assert tests
     assert name in tests or not name
 
 

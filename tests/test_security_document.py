@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
-from pathlib import Path
 
 import pytest
 
 from tests.adversary.library import ATTACKS, table
+from tests.documents import ROOT, declared
+from tests.fuzz.targets import TARGETS
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)(?:\[([\w-]+)\])?")
 HEADER = "| requirement | what we do | test |"
@@ -24,14 +22,6 @@ def lines() -> list[tuple[str, str, str]]:
     cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
     assert all(len(row) == 3 for row in cells), [row for row in cells if len(row) != 3]
     return [(row[0], row[1], row[2]) for row in cells]
-
-
-@cache
-def declared(path: str) -> frozenset[str]:
-    """Names of the tests in a file."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return frozenset(function.name for function in functions if function.name.startswith("test_"))
 
 
 def test_the_checklist_is_found():
@@ -50,6 +40,10 @@ def test_every_line_of_the_checklist_names_tests_that_exist(line: tuple[str, str
         assert (ROOT / path).exists(), path
         assert name in declared(path), f"{path}::{name}"
         assert not attack or attack in ATTACKS, attack
+
+
+def test_the_number_of_fuzzed_targets_is_the_true_one():
+    assert re.findall(r"(\d+) targets fuzzed", DOCUMENT) == [str(len(TARGETS))]
 
 
 def test_every_attack_is_in_the_document():

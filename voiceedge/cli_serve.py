@@ -21,12 +21,18 @@ from voiceedge.modelstore.store import LocalModel, ModelStore
 from voiceedge.trace import now
 
 if TYPE_CHECKING:  # `--help` must not wait for the engines to be imported
+    from starlette.applications import Starlette
+
     from voiceedge.engines import Engines
     from voiceedge.engines.loading import ThreadPlan
-    from voiceedge.engines.renewal import Load
+    from voiceedge.engines.renewal import LoadStage
     from voiceedge.server.about import ModelFacts
     from voiceedge.server.admission import Admission
+    from voiceedge.server.auth import Door
     from voiceedge.server.recording import Recorder
+    from voiceedge.server.seeing import Seeing
+    from voiceedge.server.socket import Sockets
+    from voiceedge.session.node import Node
 
 TERMINATED = 143
 """Exit code of a process that was asked to stop before it served."""
@@ -70,7 +76,7 @@ def serve(
     session_s: Annotated[int | None, setting("session_s", "Longest session in seconds.", DOOR)] = None,
     idle_s: Annotated[int | None, setting("idle_s", "Seconds without anybody; 0: for ever.", DOOR)] = None,
     busy_load: Annotated[
-        float | None, setting("busy_load", "Load from which the node takes no more of them.", DOOR)
+        float | None, setting("busy_load", "Load from which the node takes no more conversations.", DOOR)
     ] = None,
     sessions_per_address: Annotated[
         int | None, setting("sessions_per_address", "Conversations of one address; 0: no limit.", DOOR)
@@ -79,17 +85,19 @@ def serve(
         str | None, setting("proxies", "Proxies that may say whom they ask for (X-Forwarded-For).", NETWORK)
     ] = None,
     sessions_an_hour: Annotated[
-        int | None, setting("sessions_an_hour", "Conversations of a tenant; 0: no limit.", DOOR)
+        int | None, setting("sessions_an_hour", "Conversations of a tenant in an hour; 0: no limit.", DOOR)
     ] = None,
     audio_seconds_an_hour: Annotated[
-        int | None, setting("audio_seconds_an_hour", "Seconds of audio of a tenant; 0: no limit.", DOOR)
+        int | None, setting("audio_seconds_an_hour", "Seconds of audio of a tenant in an hour; 0: no limit.", DOOR)
     ] = None,
     messages_an_hour: Annotated[
-        int | None, setting("messages_an_hour", "Messages of a tenant; 0: no limit.", DOOR)
+        int | None, setting("messages_an_hour", "Messages of a tenant in an hour; 0: no limit.", DOOR)
     ] = None,
-    bytes_an_hour: Annotated[int | None, setting("bytes_an_hour", "Bytes of a tenant; 0: no limit.", DOOR)] = None,
+    bytes_an_hour: Annotated[
+        int | None, setting("bytes_an_hour", "Bytes of a tenant in an hour; 0: no limit.", DOOR)
+    ] = None,
     limits_store: Annotated[
-        str | None, setting("limits_store", "Redis where nodes count them together, redis://host:6379/0.", DOOR)
+        str | None, setting("limits_store", "Redis where nodes count these hours together, redis://host:6379/0.", DOOR)
     ] = None,
     audio_speed: Annotated[
         float | None, setting("audio_speed", "Seconds of audio a second that a session may send.", DOOR)
@@ -123,7 +131,9 @@ def serve(
     language: Annotated[str | None, setting("language", "Language that is heard.", ANSWERS)] = None,
     max_answer_tokens: Annotated[int | None, setting("max_answer_tokens", "Longest answer.", ANSWERS)] = None,
     max_items: Annotated[int | None, setting("max_items", "Items kept of a conversation.", ANSWERS)] = None,
-    answer_s: Annotated[int | None, setting("answer_s", "The same in seconds, speaking included.", ANSWERS)] = None,
+    answer_s: Annotated[
+        int | None, setting("answer_s", "Longest answer in seconds, speaking included.", ANSWERS)
+    ] = None,
     session_tokens: Annotated[
         int | None, setting("session_tokens", "Tokens of all answers of a session; 0: any number.", ANSWERS)
     ] = None,
@@ -177,26 +187,22 @@ class _Loaded:
     models: tuple[ModelFacts, ...]
     sizes: dict[str, int]
     """Bytes of the files that each stage is loaded from; none for what has no files."""
-    load_stage: Load
+    load_stage: LoadStage
     """Loads a stage once more."""
 
 
 def _serve(config: Config) -> None:
     from voiceedge.regions.places import here
     from voiceedge.server import giving_up, logs
-    from voiceedge.server.about import About
-    from voiceedge.server.admin import Admin
     from voiceedge.server.admission import make_admission
-    from voiceedge.server.app import Shown, build_app
     from voiceedge.server.build import Build
+    from voiceedge.server.descriptors import most_descriptors
     from voiceedge.server.doors import check_reach, make_door
-    from voiceedge.server.feed import Feed
     from voiceedge.server.judging import read_budget
+    from voiceedge.server.knocking import Knocking
     from voiceedge.server.seeing import seeing, watched
     from voiceedge.server.serving import Server, bind
-    from voiceedge.server.socket import Sockets
     from voiceedge.server.supervisor import Supervisor
-    from voiceedge.server.throttle import Throttling
     from voiceedge.server.tls import tls_context
     from voiceedge.session.node import make_node
     from voiceedge.session.warming import warm_up
@@ -211,7 +217,7 @@ def _serve(config: Config) -> None:
     read_budget(config.budget)  # mistakes show before the models are loaded
     recording = _recorder(config)
     here(config.region, config.latitude, config.longitude)
-    bound = bind(config.host, config.port)
+    bound, descriptors = bind(config.host, config.port), most_descriptors()
     found = machine()
     loaded = _load(config, found)
     speeds = warm_up(loaded.engines, config.instructions)
@@ -224,23 +230,12 @@ def _serve(config: Config) -> None:
             seen.report,
             seen.metrics.step,
             load=loaded.load_stage,
-            on_spent=giving_up.finish,
+            on_doomed=lambda why: giving_up.finish(server.finish, why),  # no step runs before there is a server
         )
         loaded = replace(loaded, engines=node.engines)  # those that were loaded must be able to go
-        seen.metrics.watch(admission, node.compute)
-        sockets = Sockets(node, admission, door, seen.spans, Throttling(config, seen.metrics.throttled), recorder)
-        feed = Feed(
-            seen.live,
-            lambda: sockets.sessions,
-            admission,
-            node.compute,
-            cores=found.whole_cores,
-            drain_s=config.drain_s,
-        )
-        about = About(config, admission, loaded.models, found.facts(), loaded.threads)
-        shown = Shown(Admin(config.admin_key, door.proxies), feed.endpoint, seen.metrics.endpoint, about.endpoint)
-        app = build_app(node, sockets, admission, door, shown)
-        server = Server(app, sockets, admission, tls, drain_s=config.drain_s, supervisor=supervisor)
+        app, sockets = _wire(config, found, loaded, node, door, admission, seen, recorder)
+        knocking = Knocking(door.proxies, descriptors, partial(admission.refused, "idle"))
+        server = Server(app, sockets, admission, tls, drain_s=config.drain_s, supervisor=supervisor, knocking=knocking)
         port = bound.getsockname()[1]
         terminal.announce(node, config, speeds, port, now() - begun, seen.live.budget, is_open=door.is_open)
 
@@ -251,6 +246,39 @@ def _serve(config: Config) -> None:
         node.compute.close()
     terminal.say_goodbye(config)
     giving_up.leave(node.compute)
+
+
+def _wire(
+    config: Config,
+    found: Machine,
+    loaded: _Loaded,
+    node: Node,
+    door: Door,
+    admission: Admission,
+    seen: Seeing,
+    recorder: Recorder | None,
+) -> tuple[Starlette, Sockets]:
+    """Put together what answers those who connect, and those who look on."""
+    from voiceedge.server.about import About
+    from voiceedge.server.admin import Admin
+    from voiceedge.server.app import Shown, build_app
+    from voiceedge.server.feed import Feed
+    from voiceedge.server.socket import Sockets
+    from voiceedge.server.throttle import Throttling
+
+    seen.metrics.watch(admission, node.compute)
+    sockets = Sockets(node, admission, door, seen.spans, Throttling(config, seen.metrics.throttled), recorder)
+    feed = Feed(
+        seen.live,
+        lambda: sockets.sessions,
+        admission,
+        node,
+        cores=found.whole_cores,
+        drain_s=config.drain_s,
+    )
+    about = About(config, admission, loaded.models, found.facts(), loaded.threads)
+    shown = Shown(Admin(config.admin_key, door.proxies), feed.endpoint, seen.metrics.endpoint, about.endpoint)
+    return build_app(node, sockets, admission, door, shown), sockets
 
 
 def _run(serving: Coroutine[Any, Any, None], timeout_s: float) -> None:

@@ -162,7 +162,8 @@ def token_explain(
     token: Annotated[str, typer.Argument(help="The token; - reads it from standard input.")],
 ) -> None:
     """Say what a token says. Nothing is checked: only the node can tell whether it is good."""
-    from voiceedge.server.issuing import REQUIRED, printable, unchecked
+    from voiceedge.server.issuing import REQUIRED, unchecked
+    from voiceedge.server.logs import printable
 
     text = sys.stdin.read() if token == "-" else token  # noqa: S105 - no password
     header, claims = unchecked(text.strip().removeprefix("Bearer "))

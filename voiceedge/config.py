@@ -20,6 +20,8 @@ from msgspec import Meta, Struct
 from voiceedge.errors import ConfigError
 
 PREFIX = "VOICEEDGE_"
+BYTES_A_MEGABYTE = 1_000_000
+"""In settings whose names end in `_mb`."""
 OPENTELEMETRY = {"OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint", "OTEL_EXPORTER_OTLP_HEADERS": "otlp_headers"}
 """Variables that operators set for all of their services, and the settings that they stand for where nothing else
 does."""
@@ -32,6 +34,8 @@ DEFAULT_INSTRUCTIONS = (
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings of one node."""
 
+    # ── Models ────────────────────────────────────────────────────────────────────────────────────────
+
     profile: str = "standard"
     """Which models: `nano` (smallest), `standard`, or `voices` (as standard, with several voices)."""
     stt_model: str | None = None
@@ -40,6 +44,25 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Language model instead of the profile's."""
     tts_model: str | None = None
     """Text-to-speech model, or one added voice of it, instead of the profile's."""
+    context_tokens: Annotated[int, Meta(ge=256, le=8192)] = 2048
+    """Tokens that the LLM sees at most; a slot costs 50 to 95 MB when it is full."""
+    engines: Annotated[str, Meta(pattern="^(real|fake|fake:.+)$")] = "real"
+    """`fake` answers without any model: to try a client or a network. `fake:llm+200` does so 200 ms late in one engine
+    (of `end_of_turn`, `stt`, `llm`, `tts`; several with commas): to see whether what is watching finds it."""
+    step_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 20.0
+    """Seconds after which a step of an engine (a token, a clause, a window of speech) counts as hung: its turn fails,
+    and the engine is loaded anew. The longest ever measured took 1.4 s, on a busy core; a machine that is ten times as
+    slow needs no more than this, and who listens has given up before."""
+    plain: bool = False
+    """The pipeline as commonly built, to compare with: 500 ms of silence, speech-to-text in windows of 30 s, whole
+    sentences, no drafts, no cache reuse, sessions one after another."""
+    home: Path = Path(platformdirs.user_cache_dir("voiceedge"))
+    """Folder of models and builds."""
+    offline: bool = False
+    """Never fetch anything; missing models end the start."""
+
+    # ── Network ───────────────────────────────────────────────────────────────────────────────────────
+
     host: str = "127.0.0.1"
     """Address to listen on. Where no key is asked for, another than loopback needs `open_to_all` as well."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
@@ -51,13 +74,37 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     proxies: str = ""
     """Proxies that may say whom they ask for (`X-Forwarded-For`): addresses and networks, `10.0.0.7,10.1.0.0/16`. What
     others say of it is not believed; without any, whoever comes through a proxy is counted as that."""
-    sessions_per_address: Annotated[int, Meta(ge=0)] = 0
-    """Conversations of one address at a time, of IPv6 of one /64; the next one is refused with 429. 0 is no limit: all
-    of a shop, and of a mobile network thousands, have one address. Good for an open node that strangers reach."""
+    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 15.0
+    """Seconds that running answers may take to finish after SIGTERM, while new sessions are refused (503). What is left
+    then is cut off. Whoever kills the process afterwards has to wait 10 s longer than that."""
+    region: str | None = None
+    """Where this machine stands: the code of a cloud's region (`ap-northeast-1`) or an airport (`NRT`), or a city."""
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    """Where exactly, in degrees north; the region may then have any name."""
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    """The same in degrees east; the two go together."""
+    regions_file: Path | None = None
+    """TOML file of the nodes that `voiceedge regions` and `voiceedge doctor` measure."""
+
+    # ── Who may talk ──────────────────────────────────────────────────────────────────────────────────
+
+    max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
+    session_s: Annotated[int, Meta(ge=1, le=86_400)] = 3600
+    """Longest session in seconds; its end is `error` session_expired and close code 1001. OpenAI's is an hour as well,
+    so clients know how to connect anew. A token or a key may say less."""
+    idle_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    """Seconds after which a session ends (`session_expired`, 1001) in which nobody takes part: no speech, no answer,
+    and of the client no message but audio, for a forgotten microphone streams silence for ever. Ten minutes without a
+    word are no conversation any more. 0: never, for a kiosk that listens all day; or let it send an empty
+    `session.update` now and then."""
     busy_load: Annotated[float, Meta(ge=0.1, le=1000)] = 2.0
     """Load from which the node takes no more conversations (503, also at `/readyz`), until it has fallen by a quarter:
     engine steps that run, or keep somebody waiting, a thread, for 5 s. 1 is a CPU that is never idle; at 2 every turn
     waits some 0.4 s for it."""
+    sessions_per_address: Annotated[int, Meta(ge=0)] = 0
+    """Conversations of one address at a time, of IPv6 of one /64; the next one is refused with 429. 0 is no limit: all
+    of a shop, and of a mobile network thousands, have one address. Good for an open node that strangers reach."""
     sessions_an_hour: Annotated[int, Meta(ge=0)] = 0
     """Conversations that each tenant may begin in an hour; keys and tokens may say less. 0 is no limit, here and in the
     next three. Where no key is asked for, each address is a tenant."""
@@ -71,12 +118,16 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Redis that counts what tenants use in an hour for all nodes that have the same one, `redis://10.0.0.5:6379/0`;
     needs the extra `redis`. Without it, and while it does not answer, each node counts for itself. A password in it
     belongs into the environment."""
-    drain_s: Annotated[float, Meta(ge=0, le=3600)] = 15.0
-    """Seconds that running answers may take to finish after SIGTERM, while new sessions are refused (503). What is left
-    then is cut off. Whoever kills the process afterwards has to wait 10 s longer than that."""
-    secret: Annotated[str, Meta(min_length=32)] | None = None
-    """Signs client secrets (`ek_…`): at least 32 characters, the same on all nodes that are to take them. Unset: a
-    random one, so that they end with the process. Other users see a command line: set it in the environment."""
+    audio_speed: Annotated[float, Meta(ge=1, le=1000)] = 2.0
+    """Seconds of audio that a session may send a second, once it is `audio_ahead_s` ahead of that; who sends more is
+    made to wait. A microphone sends 1."""
+    audio_ahead_s: Annotated[float, Meta(ge=1, le=3600)] = 300.0
+    """Seconds of audio that a session may send at once: recordings come as fast as they can be read."""
+    message_rate: Annotated[float, Meta(ge=10, le=100_000)] = 200.0
+    """Messages that a session may send a second, after half a minute's worth at once. Speech in pieces of 20 ms are 50
+    a second, in pieces of 10 ms 100."""
+    byte_rate: Annotated[float, Meta(ge=16_384, le=1_000_000_000)] = 262_144.0
+    """Bytes of messages that a session may send a second, after 32 MiB at once. Speech of 24 kHz is 70,000."""
     api_keys: Path | None = None
     """TOML file of static keys, of which it holds hashes (`voiceedge token key`). Read again when it changes."""
     auth_keys: Annotated[str, Meta(min_length=1)] | None = None
@@ -97,80 +148,45 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     for, else from this machine, and from this node where it listens beyond loopback."""
     open_to_all: bool = False
     """Listen on an address that others reach although no key is asked for."""
+    secret: Annotated[str, Meta(min_length=32)] | None = None
+    """Signs client secrets (`ek_…`): at least 32 characters, the same on all nodes that are to take them. Unset: a
+    random one, so that they end with the process. Other users see a command line: set it in the environment."""
     admin_key: Annotated[str, Meta(min_length=16)] | None = None
     """Opens `/metrics` and `/trace`, as bearer token or as password in the browser: at least 16 characters. Unset:
     they are shown to this machine only, and not through a proxy. Set it in the environment."""
-    engines: Annotated[str, Meta(pattern="^(real|fake|fake:.+)$")] = "real"
-    """`fake` answers without any model: to try a client or a network. `fake:llm+200` does so 200 ms late in one engine
-    (of `end_of_turn`, `stt`, `llm`, `tts`; several with commas): to see whether what is watching finds it."""
-    max_sessions: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Conversations at a time; each holds a slot of the KV cache. The next one is refused with 503."""
-    audio_speed: Annotated[float, Meta(ge=1, le=1000)] = 2.0
-    """Seconds of audio that a session may send a second, once it is `audio_ahead_s` ahead of that; who sends more is
-    made to wait. A microphone sends 1."""
-    audio_ahead_s: Annotated[float, Meta(ge=1, le=3600)] = 300.0
-    """Seconds of audio that a session may send at once: recordings come as fast as they can be read."""
-    message_rate: Annotated[float, Meta(ge=10, le=100_000)] = 200.0
-    """Messages that a session may send a second, after half a minute's worth at once. Speech in pieces of 20 ms are 50
-    a second, in pieces of 10 ms 100."""
-    byte_rate: Annotated[float, Meta(ge=16_384, le=1_000_000_000)] = 262_144.0
-    """Bytes of messages that a session may send a second, after 32 MiB at once. Speech of 24 kHz is 70,000."""
-    session_s: Annotated[int, Meta(ge=1, le=86_400)] = 3600
-    """Longest session in seconds; its end is `error` session_expired and close code 1001. OpenAI's is an hour as well,
-    so clients know how to connect anew. A token or a key may say less."""
-    idle_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
-    """Seconds after which a session ends (`session_expired`, 1001) in which nobody takes part: no speech, no answer,
-    and of the client no message but audio, for a forgotten microphone streams silence for ever. Ten minutes without a
-    word are no conversation any more. 0: never, for a kiosk that listens all day; or let it send an empty
-    `session.update` now and then."""
-    session_tokens: Annotated[int, Meta(ge=0)] = 0
-    """Tokens that the answers of one session may have altogether; 0: any number. Then answers fail with
-    `session_tokens_reached`, and the session goes on: what is said is still transcribed. The answer that reaches it is
-    not cut."""
+
+    # ── Answers ───────────────────────────────────────────────────────────────────────────────────────
+
+    instructions: str = DEFAULT_INSTRUCTIONS
+    """System prompt for clients that bring none."""
+    language: str = "en"
+    """Language that is heard (ISO 639-1). The default voice speaks English only."""
+    max_answer_tokens: Annotated[int, Meta(ge=16, le=4096)] = 300
+    """Longest answer, about a minute and a half of speech."""
     max_items: Annotated[int, Meta(ge=10, le=10_000)] = 2000
     """Items of a conversation that are kept for the client; the oldest goes. All of them take 16 MiB at most."""
     answer_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
     """Longest an answer may take in seconds, its speaking included; it ends `incomplete` then. That is six times what
     300 tokens take to be spoken, so it only meets what hangs; more for more `max_answer_tokens`."""
-    context_tokens: Annotated[int, Meta(ge=256, le=8192)] = 2048
-    """Tokens that the LLM sees at most; a slot costs 50 to 95 MB when it is full."""
-    max_answer_tokens: Annotated[int, Meta(ge=16, le=4096)] = 300
-    """Longest answer, about a minute and a half of speech."""
+    session_tokens: Annotated[int, Meta(ge=0)] = 0
+    """Tokens that the answers of one session may have altogether; 0: any number. Then answers fail with
+    `session_tokens_reached`, and the session goes on: what is said is still transcribed. The answer that reaches it is
+    not cut."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     """0 always takes the likeliest token: small models err less."""
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Share of probability that sampling chooses from; without effect at temperature 0."""
     repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.1
     """Keeps small models from going round in circles; 1 is off."""
-    language: str = "en"
-    """Language that is heard (ISO 639-1). The default voice speaks English only."""
     draft_after_ms: Annotated[int, Meta(ge=0, le=2000)] = 64
     """Silence after which an answer is drafted while it is still being decided whether the turn is over; 0 drafts
     none and answers later with less CPU."""
-    step_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 20.0
-    """Seconds after which a step of an engine (a token, a clause, a window of speech) counts as hung: its turn fails,
-    and the engine is loaded anew. The longest ever measured took 1.4 s, on a busy core; a machine that is ten times as
-    slow needs no more than this, and who listens has given up before."""
-    plain: bool = False
-    """The pipeline as commonly built, to compare with: 500 ms of silence, speech-to-text in windows of 30 s, whole
-    sentences, no drafts, no cache reuse, sessions one after another."""
-    instructions: str = DEFAULT_INSTRUCTIONS
-    """System prompt for clients that bring none."""
-    home: Path = Path(platformdirs.user_cache_dir("voiceedge"))
-    """Folder of models and builds."""
-    offline: bool = False
-    """Never fetch anything; missing models end the start."""
+
+    # ── What is seen ──────────────────────────────────────────────────────────────────────────────────
+
     budget: str | None = None
     """How long a turn may take, in total and in its segments: `p95<800ms, wait.p95<300ms`, or a file ending in
     `.toml`. Every turn is judged, and what is over budget is named in the log, in metrics and at `/trace`."""
-    region: str | None = None
-    """Where this machine stands: the code of a cloud's region (`ap-northeast-1`) or an airport (`NRT`), or a city."""
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    """Where exactly, in degrees north; the region may then have any name."""
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    """The same in degrees east; the two go together."""
-    regions_file: Path | None = None
-    """TOML file of the nodes that `voiceedge regions` and `voiceedge doctor` measure."""
     trace_file: Path | None = None
     """Write one JSON line a turn to this file: times and counts, no words."""
     trace_file_mb: Annotated[int, Meta(ge=1, le=100_000)] = 64

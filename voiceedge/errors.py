@@ -1,4 +1,4 @@
-"""Every error that VoiceEdge raises on purpose, told apart by whose fault it is.
+"""The errors that packages share, told apart by whose fault they are.
 
 VoiceEdgeError
 ├── CallerError              the client asked for something that cannot be done; the session goes on
@@ -7,7 +7,10 @@ VoiceEdgeError
 │   ├── Refused              well-formed, but not now or not here (carries a protocol code)
 │   ├── Unauthorised         no key, or one that is not good: 401
 │   ├── Forbidden            known, but not allowed to: 403
-│   └── LimitReached         one's own limit, whatever room the node has: 429, with Retry-After
+│   ├── LimitReached         one's own limit, whatever room the node has: 429, with Retry-After
+│   │   └── Flood            more than anybody would wait for: the session ends with 1008
+│   ├── SlowReader           what is sent is not read: the session ends with 1008
+│   └── Expired              the session's time is over, or nobody takes part: it ends with 1001
 ├── OperatorError            whoever started the process has to act: a message without a traceback, exit code 2
 │   ├── ConfigError          a flag, variable or file that is wrong
 │   ├── ModelMissing         weights are not here and may not or cannot be fetched
@@ -82,6 +85,22 @@ class LimitReached(CallerError):
     def __init__(self, message: str, *, code: str | None = None, retry_after_s: int) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+
+
+class Flood(LimitReached):
+    """The client sends so much more than it may that it would have to wait too long; its socket is closed with 1008."""
+
+    wire_code = "rate_limit_exceeded"
+
+
+class SlowReader(CallerError):
+    """The client does not read what it is sent; its socket is closed with 1008."""
+
+
+class Expired(CallerError):
+    """The session is over: it was as long as it may be, or nobody takes part; its socket is closed with 1001."""
+
+    wire_code = "session_expired"
 
 
 class OperatorError(VoiceEdgeError):

@@ -171,6 +171,41 @@ async def event_flood(target: Target, kind: str) -> str:
         return await flooded(target, wire, EVENTS[kind](target.flood))
 
 
+def _spoken() -> dict[str, Any]:
+    speech = base64.b64encode(_speech(0.1)).decode()
+    return {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": speech}]}
+
+
+def _commits(count: int) -> Iterator[bytes]:
+    yield _update(audio={"input": {"turn_detection": None}})
+    for _ in range(count // 2):
+        yield _append(_speech(0.11))
+        yield event("input_audio_buffer.commit")
+
+
+UTTERANCES: Mapping[str, Callable[[int], Iterable[bytes]]] = {
+    "commits with audio": _commits,
+    "items with audio": lambda count: [event("conversation.item.create", item=_spoken())] * count,
+    "input with audio": lambda count: (
+        [event("response.create", response={"conversation": "none", "input": [_spoken()]})] * count
+    ),
+}
+
+
+@attack(
+    *SERVED,
+    must="listen to two of a session at a time, and read no further with sixteen that wait",
+    is_in=True,
+    variants=tuple(UTTERANCES),
+    rate=1.0,
+    patience_s=ROUND_S,
+)
+async def utterance_flood(target: Target, kind: str) -> str:
+    """Thousands of tenths of a second to transcribe: committed by hand, in items, in the input of responses."""
+    async with session(target) as wire:
+        return await flooded(target, wire, UTTERANCES[kind](target.flood))
+
+
 @attack(
     *("response.done", "close 1008", "error *"),
     must="one answer at a time; the others do not wait for it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from tests.adversary.attack import Over, attack
@@ -54,6 +54,31 @@ async def unfinished_head(target: Target, variant: str) -> str:
         if variant == "half":
             await wire.send(upgrade(bearer("x"))[:-2])
         return await wire.statuses()
+
+
+IDLE, ROOM_S = 150, 5.0
+
+
+@attack(
+    "closed",
+    must="close the oldest of an address that has more than 128, and answer who comes next",
+    variants=("nothing", "half"),
+    rate=2,
+    at_once=2,
+)
+async def idle_connections(target: Target, variant: str) -> str:
+    """150 connections from one address that say nothing, or half of a head, and stay; then a request from there."""
+    async with AsyncExitStack() as open_ones:
+        idle = [await open_ones.enter_async_context(connected(target)) for _ in range(IDLE)]
+        with suppress(ConnectionError):
+            for wire in idle if variant == "half" else ():
+                await wire.send(upgrade(bearer("x"))[:-2])
+        async with connected(target) as late:
+            await late.send(request("GET", "/healthz", "Connection: close"))
+            if (answer := await late.statuses()) != "HTTP 200":
+                return f"{answer} to who comes next"
+        async with asyncio.timeout(ROOM_S):  # sooner than for the time it takes
+            return await idle[0].statuses()
 
 
 @attack(

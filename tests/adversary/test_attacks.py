@@ -97,6 +97,7 @@ async def test_a_node_of_another_kind_withstands(name: str, tmp_path: Path):
         await one.is_attacked(ATTACKS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _names("keys", "tls", is_slow=True))
 async def test_who_takes_his_time_is_given_up(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What takes seconds takes tenths of seconds here."""

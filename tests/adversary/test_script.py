@@ -21,6 +21,7 @@ def test_every_attack_is_listed():
     assert all(name in done.stdout for name in ATTACKS)
 
 
+@pytest.mark.slow
 def test_an_attack_is_carried_out_beside_honest_sessions_and_measured(tmp_path: Path):
     figures = tmp_path / "figures.json"
     command = [sys.executable, SCRIPT, "--only", "unmasked-frame", "--seconds", "2", "--json", figures]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from voiceedge.config import Config
 from voiceedge.engines import Engines
-from voiceedge.engines.renewal import Load
+from voiceedge.engines.renewal import LoadStage
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.server.admin import Admin
 from voiceedge.server.admission import Admission, make_admission
@@ -18,6 +18,7 @@ from voiceedge.server.app import Shown, build_app
 from voiceedge.server.doors import make_door
 from voiceedge.server.feed import Feed
 from voiceedge.server.judging import Judge, read_budget
+from voiceedge.server.knocking import Knocking
 from voiceedge.server.live import Live
 from voiceedge.server.serving import Server, bind
 from voiceedge.server.socket import Sockets
@@ -59,7 +60,7 @@ class RunningNode:
 
 
 @contextmanager
-def running_node(engines: Engines, *, load: Load | None = None, **settings: object) -> Iterator[RunningNode]:
+def running_node(engines: Engines, *, load: LoadStage | None = None, **settings: object) -> Iterator[RunningNode]:
     """Serve `engines` on a free port of loopback until the block is left; `load` loads them anew if they fail."""
     config = Config(port=0, **settings)
     turns: list[TurnTraced] = []
@@ -71,10 +72,11 @@ def running_node(engines: Engines, *, load: Load | None = None, **settings: obje
     waits: list[tuple[str, float]] = []
     sockets = Sockets(node, admission, door, throttling=Throttling(config, lambda *wait: waits.append(wait)))
     tls = tls_context(config)
-    feed = Feed(live, lambda: sockets.sessions, admission, node.compute, cores=2, drain_s=config.drain_s)
+    feed = Feed(live, lambda: sockets.sessions, admission, node, cores=2, drain_s=config.drain_s)
     shown = Shown(Admin(config.admin_key, door.proxies), feed.endpoint)
     app = build_app(node, sockets, admission, door, shown)
-    server = Server(app, sockets, admission, tls, drain_s=config.drain_s)
+    knocking = Knocking(door.proxies, closed=lambda: admission.refused("idle"))
+    server = Server(app, sockets, admission, tls, drain_s=config.drain_s, knocking=knocking)
     bound = bind(config.host, config.port)
     running = RunningNode(bound.getsockname()[1], node, admission, server, turns, feed, "s" if tls else "", waits=waits)
     started = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from websockets.exceptions import ConnectionClosed
 from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import utterance
-from voiceedge.conversation.history import MAX_BYTES
 from voiceedge.engines import Call, Prompt
 from voiceedge.engines.fake import FakeDelays, fake_engines
 from voiceedge.protocol.items import MAX_ITEM_BYTES
@@ -51,6 +51,15 @@ async def settled(caller: Caller) -> None:
     async with asyncio.timeout(30):
         while '"settled"' not in str(await caller.socket.recv()):
             pass
+
+
+async def standing_still(count: Callable[[], int]) -> None:
+    """Wait until a count has been the same for ten looks."""
+    last, looks = count(), 0
+    async with asyncio.timeout(30):
+        while looks < 10:
+            await asyncio.sleep(0.05)
+            last, looks = (last, looks + 1) if count() == last else (count(), 0)
 
 
 async def end_of(caller: Caller) -> tuple[list[dict[str, Any]], int | None, str | None]:
@@ -181,25 +190,29 @@ async def test_one_hostile_session_takes_no_more_memory_than_it_may():
                     most = max(most, resident_mb())
             print(f"one hostile session: at most {most - before:.0f} MB, {resident_mb() - before:.0f} MB in the end")  # noqa: T201
             assert most - before < SESSION_MB
-    assert MAX_BYTES < SESSION_MB * MEBIBYTE
 
 
 async def test_a_client_that_sends_and_does_not_read_fills_no_memory_with_its_own_words():
     with running_node(fake_engines(slots=2), byte_rate=1e9, message_rate=100_000) as node:
         async with calling(node.url, max_queue=1) as caller:
             filling = json.dumps({"type": "session.update", "session": {"tracing": {"a": "x" * 200_000}}})
-            before = resident_mb()
+            before, sent = resident_mb(), 0
 
             async def flood() -> None:
+                nonlocal sent
                 for _ in range(2000):  # 400 MB, and their echoes
                     await caller.socket.send(filling)
+                    sent += 1
 
             flooding = asyncio.create_task(flood())
-            await asyncio.sleep(2)
-            assert not flooding.done(), "the node reads no further than it can answer"
+            await standing_still(lambda: sent)
+            assert 0 < sent < 100, "the node reads no further than it can answer"
             assert resident_mb() - before < 64
             flooding.cancel()
             caller.socket.transport.abort()
+            async with asyncio.timeout(10):
+                while node.admission.sessions:  # noqa: ASYNC110 - nobody tells a test
+                    await asyncio.sleep(0.01)
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,15 +233,6 @@ async def test_a_session_in_which_nobody_takes_part_ends_and_is_told_so():
             streaming.cancel()
             assert events[-1]["error"]["code"] == "session_expired"
             assert (code, "idle" in (reason or "")) == (1001, True)
-
-
-async def test_messages_other_than_audio_keep_a_session():
-    with running_node(fake_engines(), idle_s=1) as node:
-        async with calling(node.url) as caller:
-            for _ in range(6):
-                await asyncio.sleep(0.4)
-                await caller.update()
-            assert (await answered(caller))["status"] == "completed"
 
 
 async def test_a_client_that_is_gone_without_a_word_is_noticed():

@@ -64,7 +64,7 @@ async def test_a_session_goes_on_and_its_turns_are_timed_as_before(wall: Wall, s
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
 async def test_a_session_is_as_long_as_it_was_to_be(wall: Wall, step_s: int):
     with running_node(fake_engines(), session_s=2) as node:
-        async with calling(node.url) as caller:
+        async with asyncio.timeout(30), calling(node.url) as caller:
             begun = time.monotonic()
             wall.ahead_s = step_s
             error = (await caller.until("error"))["error"]
@@ -73,7 +73,7 @@ async def test_a_session_is_as_long_as_it_was_to_be(wall: Wall, step_s: int):
     assert error["code"] == "session_expired"
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
-    assert 0.5 < time.monotonic() - begun < 10
+    assert time.monotonic() - begun > 0.5
 
 
 def test_where_a_turn_began_is_told_by_the_clock_that_holds_when_it_is_over(wall: Wall):

@@ -13,6 +13,7 @@ from tests.endure.watching import Sample, as_page, slope, spark
 FAULTS = "stt:raise:0.05,llm:raise:0.01,llm:slow=0.1:0.01,llm:memory:0.01,tts:raise:0.02,tts:panic:0.01"
 
 
+@pytest.mark.slow
 async def test_a_node_endures_callers_who_come_and_go_and_engines_that_fail(tmp_path: Path):
     plan = Plan(
         minutes=0.3,

@@ -12,11 +12,12 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.caller import CHUNK_BYTES, PATIENCE_S, Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
+from tests.e2e.test_perimeter import refusal
 from tests.speech import silence, utterance
 from voiceedge.audio.pcm import to_pcm16
 from voiceedge.engines.fake import fake_engines
 from voiceedge.protocol.client_events import MAX_AUDIO_BYTES
-from voiceedge.server import handshake, throttle
+from voiceedge.server import frames, throttle
 from voiceedge.session import listening
 
 RATE_HZ = 24_000
@@ -80,8 +81,8 @@ async def test_messages_are_taken_at_the_rate_that_the_node_allows(monkeypatch: 
 
 
 async def test_pings_are_answered_at_the_rate_that_the_node_allows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(handshake, "FRAMES_AHEAD", 100.0)
-    monkeypatch.setattr(handshake, "FRAMES_A_SECOND", 1000.0)
+    monkeypatch.setattr(frames, "FRAMES_AHEAD", 100.0)
+    monkeypatch.setattr(frames, "FRAMES_A_SECOND", 1000.0)
     with strict_node() as node:
         async with calling(node.url) as caller:
             begun = asyncio.get_running_loop().time()
@@ -89,7 +90,7 @@ async def test_pings_are_answered_at_the_rate_that_the_node_allows(monkeypatch: 
             await asyncio.wait_for(pongs[-1], PATIENCE_S)
             passed = asyncio.get_running_loop().time() - begun
             await taken(caller)
-        unpaid = 2 * handshake.PIECE_BYTES / 10  # of the last pieces, of frames of 10 bytes
+        unpaid = 2 * frames.PIECE_BYTES / 10  # of the last pieces, of frames of 10 bytes
         assert passed >= (400 - unpaid) / 1000
         await eventually(lambda: "frames" in waited(node))
 
@@ -217,17 +218,20 @@ async def test_audio_beyond_the_quota_is_not_heard_and_that_is_said_once(monkeyp
             await caller.send("response.create")
             assert (await caller.until("response.done"))["response"]["status"] == "completed"
             assert len(caller.of("error")) == 2
+        assert (await refusal(node))[:2] == (429, "quota_exceeded")
 
 
-async def test_messages_beyond_the_quota_end_the_session(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("quota", [{"messages_an_hour": 10}, {"bytes_an_hour": 1000}])
+async def test_messages_beyond_the_quota_end_the_session(quota: dict[str, int], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(throttle, "SETTLE_S", 0.01)
-    with strict_node(messages_an_hour=10) as node:
+    with strict_node(**quota) as node:
         async with calling(node.url) as caller:
             with pytest.raises(ConnectionClosed) as closed:
                 await chatter(caller)
             assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1008
+            assert (closed.value.rcvd.code, "used up" in closed.value.rcvd.reason) == (1008, True)
             assert caller.of("error")[0]["error"]["code"] == "quota_exceeded"
+        assert (await refusal(node))[:2] == (429, "quota_exceeded")
 
 
 async def chatter(caller: Caller) -> None:

@@ -99,7 +99,7 @@ async def test_a_step_that_fails_costs_its_own_turn_and_nothing_else(stage: Stag
         renewal = node.node.compute.renewal
         assert renewal is not None
         assert renewal.rebuilds[stage] == (kind == "hang")
-        assert node.node.compute.lost == (kind == "hang")
+        assert node.node.compute.hanging == (kind == "hang")
         assert {turn.status for turn in node.turns} == {"completed", "failed"}
 
 
@@ -180,7 +180,7 @@ async def test_an_answer_that_is_interrupted_behind_a_step_that_hangs_is_over_at
             assert await asyncio.to_thread(plan.broken.wait, 10)
             await caller.send("response.cancel")
             assert (await done(caller))["status"] == "cancelled"
-            assert node.node.compute.lost == 0
+            assert node.node.compute.hanging == 0
             await asks(caller)  # waits behind it, until it is given up
             assert (await done(caller))["status"] == "completed"
             check(caller.seen)

@@ -20,11 +20,8 @@ from tests.e2e.processes import FAKE, SLOW, Process, node
 from tests.e2e.proxies import DEPLOY, Proxy, haproxy, program
 from tests.e2e.test_signals import STORY_BYTES, close_code, speaking
 from voiceedge.server.api_keys import hashed, make_key
-from voiceedge.trace import now
 
 pytestmark = pytest.mark.proxies
-
-SOON_S = 3.0
 
 
 def through(proxy: Proxy, **options: Any):
@@ -45,10 +42,17 @@ async def refused_while_draining(process: Process) -> int:
     return int(float(line.split()[-1]))
 
 
+async def answered(caller: Caller) -> str:
+    """Ask for an answer in writing, and return how it ended."""
+    await caller.update(output_modalities=["text"])
+    await caller.send("response.create")
+    return str((await caller.until("response.done"))["response"]["status"])
+
+
 async def test_a_node_that_drains_finishes_its_answer_and_the_other_one_takes_what_comes(tmp_path: Path):
     async with (
-        node(*FAKE, "--max-sessions", "16", module=SLOW) as a,
-        node(*FAKE, "--max-sessions", "16", module=SLOW) as b,
+        node(*FAKE, "--max-sessions", "16", "--drain-s", "120", module=SLOW) as a,
+        node(*FAKE, "--max-sessions", "16", "--drain-s", "120", module=SLOW) as b,
         haproxy(tmp_path, a, b) as proxy,
         through(proxy) as caller,
         AsyncExitStack() as calls,
@@ -66,19 +70,14 @@ async def test_a_node_that_drains_finishes_its_answer_and_the_other_one_takes_wh
             await caller.next()
             if len(new) < 7 and len(caller.seen) % 20 == 0:
                 new.append(await calls.enter_async_context(through(proxy)))
-        ended = now()
         assert caller.of("response.done")[0]["response"]["status"] == "completed"
         assert len(caller.audio()) == STORY_BYTES
         assert await close_code(caller) == 1001
-        assert await stopping.ended() == 0
-        assert now() - ended < SOON_S
+        assert await stopping.ended() == 0  # long before the time to drain is over
         assert await sessions(other) == before + len(new)
         if idle_is_there:
             assert await close_code(idle) == 1001
-        for one in new[:2]:
-            await one.update(output_modalities=["text"])
-            await one.send("response.create")
-            assert (await one.until("response.done"))["response"]["status"] == "completed"
+        assert await asyncio.gather(*(answered(one) for one in new[:2])) == ["completed"] * 2
         await calls.enter_async_context(through(proxy))  # nobody listens there any more
         assert await sessions(other) == before + len(new) + 1
 

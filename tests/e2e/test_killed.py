@@ -34,6 +34,7 @@ async def test_a_client_that_reconnects_talks_on_with_a_node_that_was_killed_in_
 
 
 @pytest.mark.models
+@pytest.mark.slow
 async def test_the_same_with_models():
     found = await kill_in_mid_answer(
         start("--profile", "nano", "--offline", module="voiceedge.cli"), STORY, utterance(QUESTION)

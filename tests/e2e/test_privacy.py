@@ -53,9 +53,12 @@ class Broken(set[Stage]):
     """Stages that raise what engines raise: an error that quotes the words it was given."""
 
     words = ""
+    quoted = False
+    """Whether any has raised since."""
 
     def __contains__(self, stage: object) -> bool:
         if super().__contains__(stage):
+            self.quoted = True
             raise ValueError(f"cannot make anything of {self.words!r}")
         return False
 
@@ -174,6 +177,7 @@ class Life:
         bearer = {"Authorization": f"Bearer {self.key}"}
         async with connect(node.url + "?trace=1", additional_headers=bearer, max_size=None) as socket:
             self.broken.add(stage)
+            self.broken.quoted = False
             for message in (
                 {"type": "session.update", "session": {"instructions": self.mark(f"instructions to {stage}")}},
                 *self.speech(),
@@ -182,10 +186,14 @@ class Life:
                 {"type": "response.create", "response": {"conversation": "none"}},
             ):
                 await socket.send(json.dumps(message))
-            with suppress(TimeoutError, ConnectionClosed):
-                async with asyncio.timeout(1.0):
-                    while True:
-                        await socket.recv()
+            received, is_quiet = "", False
+            async with asyncio.timeout(PATIENCE_S):
+                while not (is_quiet and "response.done" in received and self.broken.quoted):
+                    try:
+                        received += str(await asyncio.wait_for(socket.recv(), 0.2))
+                        is_quiet = False
+                    except TimeoutError:
+                        is_quiet = True
         self.broken.clear()
 
     async def breaks_the_protocol(self, node: WholeNode) -> None:

@@ -23,6 +23,7 @@ from voiceedge.server.recording_files import EVENTS
 from voiceedge.server.recording_tape import RATE_HZ
 
 DETECTION = {"type": "server_vad"}
+QUESTION = "What is the capital of France?"
 YES, NO = {"record": True}, {"record": False}
 LONG_ANSWER = " ".join(f"This is sentence number {n} of a long answer." for n in range(20))
 
@@ -35,11 +36,9 @@ def lines_of(recording: Path) -> list[dict]:
     return [json.loads(line) for line in (recording / EVENTS).read_bytes().splitlines()]
 
 
-async def asks(caller: Caller, *, pause_s: float = 1.2) -> bytes:
-    speech = utterance("What is the capital of France?", pause_s)
-    await caller.hear_in_real_time(speech)
+async def asks(caller: Caller) -> None:
+    await caller.hear(utterance(QUESTION, 1.2))
     await caller.until("response.done")
-    return speech
 
 
 async def fetched(url: str, body: bytes | None = None) -> Any:
@@ -57,7 +56,10 @@ async def test_a_turn_is_on_it_as_it_was_heard_and_said(tmp_path: Path):
         async with calling(node.url) as caller:
             told = await caller.update(voiceedge=YES, audio={"input": {"transcription": {"model": "x"}}})
             assert told["session"]["voiceedge"] == YES
-            speech = samples(await asks(caller))
+            spoken = utterance(QUESTION, 1.2)
+            speech = samples(spoken)
+            await caller.hear_in_real_time(spoken)
+            await caller.until("response.done")
             said = samples(caller.audio())
             stopped = caller.of("input_audio_buffer.speech_stopped")[0]
     (recording,) = recordings(tmp_path / "r")
@@ -74,7 +76,7 @@ async def test_a_turn_is_on_it_as_it_was_heard_and_said(tmp_path: Path):
     first_line, *lines, last = lines_of(recording)
     assert recording.name.endswith(first_line["session"])
     words = json.dumps(lines)
-    assert "What is the capital of France?" in words
+    assert QUESTION in words
     assert "Paris is the capital of France." in words
     assert "input_audio_buffer.append" not in words
     assert last["event"]["is_complete"]
@@ -130,12 +132,10 @@ async def test_nobody_who_has_not_agreed_is_recorded_and_nobody_who_says_no(tmp_
         assert recordings(tmp_path) == []
         async with calling(node.url) as caller:
             await caller.update(voiceedge=YES)
-            await caller.hear(utterance("What is the capital of France?", 1.2))
-            await caller.until("response.done")
+            await asks(caller)
             assert len(recordings(tmp_path)) == 1
             assert (await caller.update(voiceedge=NO))["session"]["voiceedge"] == NO
-            await caller.hear(utterance("What is the capital of France?", 1.2))
-            await caller.until("response.done")
+            await asks(caller)
             assert recordings(tmp_path) == []
     assert recordings(tmp_path) == []
 

@@ -70,7 +70,7 @@ def whole_node(engines: Engines, **settings: object) -> Iterator[WholeNode]:
         node = make_node(config, engines, 2, seen.report, seen.metrics.step)
         seen.metrics.watch(admission, node.compute)
         sockets = Sockets(node, admission, door, seen.spans, recorder=recorder)
-        feed = Feed(seen.live, lambda: sockets.sessions, admission, node.compute, cores=2)
+        feed = Feed(seen.live, lambda: sockets.sessions, admission, node, cores=2)
         facts = machine()
         about = About(config, admission, FAKE_MODELS, facts.facts(), thread_plan(facts.whole_cores))
         shown = Shown(Admin(config.admin_key, door.proxies), feed.endpoint, seen.metrics.endpoint, about.endpoint)

@@ -129,6 +129,20 @@ def test_tools_are_looked_at_before_they_are_used(tiny):
 
 
 @pytest.mark.models
+def test_a_pattern_that_is_too_much_for_a_grammar_ends_its_own_answer_and_nothing_else():
+    much = {"type": "string", "pattern": r"[\s\S]*[a-m][\s\S]{15}"}
+    tool = Tool("note", "", {"type": "object", "properties": {"x": much}, "required": ["x"]})
+    llm = real_llm("nano")
+    llm.check_tools((tool,))
+    stream = llm.open()
+    asked = (KIND, Message("user", "call note"))
+    with pytest.raises(InvalidTool, match="lexer error: too many expressions"):
+        answer(stream, Prompt(asked, (tool,), REQUIRED))
+    assert isinstance(answer(stream, Prompt(asked))[-1], Finished)
+    stream.close()
+
+
+@pytest.mark.models
 @pytest.mark.parametrize("profile", ["nano", "standard"])
 def test_a_real_model_calls_what_it_must_and_goes_on_behind_it(profile):
     llm = real_llm(profile)

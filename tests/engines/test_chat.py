@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tests.modelstore.build.tiny import TEMPLATE, WORDS, write_tiny
 from voiceedge.engines import Call, Message, Prompt, Tool, ToolChoice
 from voiceedge.engines.chat import ChatFormat
-from voiceedge.errors import EngineFailed
+from voiceedge.errors import Refused
 from voiceedge.modelstore.build.source import Source
 from voiceedge.modelstore.build.words import write_tokenizer
 
@@ -116,15 +116,37 @@ def test_a_model_that_wants_a_begin_token_gets_one(make):
     assert chat.opening(Prompt(()))[0] == 7
 
 
-def test_a_prompt_that_the_template_refuses_is_the_engines_error(make):
-    chat, _ = make("{{ raise_exception('roles must alternate') }}")
-    with pytest.raises(EngineFailed, match="roles must alternate"):
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ messages[7].content }}", "no element 7"),
+        ("{{ messages[0].content + 1 }}", "str"),
+        ("{{ 1 / (messages | length - 1) }}", "zero"),
+    ],
+)
+def test_a_prompt_that_the_template_refuses_is_its_authors_mistake_and_not_the_engines(make, template, why):
+    chat, _ = make(template)
+    with pytest.raises(Refused, match=why) as refused:
         chat.tokens(Prompt((USER,)))
+    assert refused.value.wire_code == "invalid_prompt"
+
+
+@pytest.mark.parametrize("number", ["7", "9" * 5000])
+def test_a_marker_that_a_client_wrote_into_a_tool_stands_for_nothing_of_ours(make, number):
+    """Templates that write a tool in their own way get what the client sent."""
+    chat, _ = make("{{ tools[0].function.description }}<tool_call>")
+    prompt = Prompt((USER,), (Tool("look", f"\ue000{number}\ue001", {}),))
+    if len(number) == 1:
+        with pytest.raises(Refused, match="private use"):
+            chat.tokens(prompt)
+    else:
+        assert chat.tokens(prompt)
 
 
 def test_a_template_cannot_reach_beyond_its_sandbox(make):
     chat, _ = make("{{ messages.__class__.__mro__ }}{{ messages.append(1) }}")
-    with pytest.raises(EngineFailed):
+    with pytest.raises(Refused):
         chat.tokens(Prompt((USER,)))
 
 

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 
 from tests.modelstore.build.tiny import END, WORDS, write_tiny
 from voiceedge.engines import Tool, ToolChoice
+from voiceedge.engines import constraint as module
 from voiceedge.engines.constraint import MOST_TOOLS, Grammars
-from voiceedge.errors import EngineFailed, InvalidTool
+from voiceedge.errors import InvalidTool
 from voiceedge.modelstore.build.source import Source
 from voiceedge.modelstore.build.words import write_tokenizer
 
@@ -226,9 +227,32 @@ def test_a_schema_that_cannot_be_held_to_is_refused_with_the_reason(grammars, sc
 def test_a_hostile_schema_is_refused_or_harmless_but_hangs_nothing(grammars, schema):
     """The last one would take 6 s and 300 MB."""
     begun = process_time()
-    with suppress(InvalidTool, EngineFailed):
+    with suppress(InvalidTool):
         write(grammars, grammars._tokenizer, (tool(a=schema),), most=100)
     assert process_time() - begun < 3
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^[a-z]*[a-m][a-z]{40}$"},
+        {"allOf": [{"type": "string", "pattern": f"{letter}.{{12}}"} for letter in "helohelo"]},
+    ],
+    ids=["one pattern", "eight that hold at once"],
+)
+def test_a_pattern_that_shows_only_within_a_call_that_it_is_too_much_is_its_authors_mistake(
+    grammars, schema, monkeypatch
+):
+    monkeypatch.setattr(module, "LEXER_STATES", 100)  # a vocabulary of bytes needs fewer than a real one
+    tools = (tool(a=schema),)
+    grammars.check(tools)
+    constraint = grammars.begin(tools, ANY)
+    logits = np.zeros(len(WORDS) + 3, np.float32)
+    with pytest.raises(InvalidTool, match="any further: lexer error: too many states"):  # noqa: PT012 - where, is open
+        for number in range(200):
+            if not constraint.forced():
+                logits[WORDS.index("helo"[number % 4])] += 1.0
+                constraint.choose(logits)
 
 
 def test_nothing_is_imported_before_there_are_tools():

@@ -1,79 +1,23 @@
 """Engines that are loaded anew: real threads, no sleeping."""
 
-import gc
+import errno
+import os
 import threading
-import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.engines.renewed import LONG_S, Renewed, words
 from tests.real import local_models
 from tests.speech import RATE_HZ, say
 from voiceedge.audio.resample import resample
-from voiceedge.engines import LISTENING_RATE_HZ, STAGES, Message, Piece, Prompt, Sampling
+from voiceedge.engines import LISTENING_RATE_HZ, STAGES
 from voiceedge.engines import renewal as module
-from voiceedge.engines.fake import FakeLlm, FakeVad, fake_engines
+from voiceedge.engines.fake import FakeLlm, fake_engines
 from voiceedge.engines.loading import load_engines, load_stage, thread_plan
-from voiceedge.engines.renewal import FAILURES, LONGEST_LOAD_S, MOST_LOADS, Renewal, parts_of
-from voiceedge.errors import EngineFailed, Overloaded
-
-LONG_S = 10.0
-"""Only a failing test waits for it."""
-PROMPT = Prompt((Message("user", "What is the capital of France?"),))
-FRAME = np.zeros(FakeVad.frame_samples, np.float32)
-
-
-class Hands:
-    """A clock that a test turns."""
-
-    def __init__(self):
-        self.at = 1000.0
-
-    def __call__(self):
-        return self.at
-
-
-class Loader:
-    """Loads fakes, and fails as often as it is told to."""
-
-    def __init__(self, **fakes):
-        self.fakes = fakes
-        self.failures = []
-        self.stages = []
-        self.made = []
-
-    def __call__(self, stage):
-        self.stages.append((stage, threading.current_thread().name))
-        if self.failures:
-            raise self.failures.pop()
-        parts = parts_of(fake_engines(**self.fakes), stage)
-        self.made.append(parts)
-        return parts
-
-
-class Renewed:
-    """A renewal, and what came of it."""
-
-    def __init__(self, engines=None, load=None):
-        self.clock, self.load = Hands(), load or Loader()
-        self.renewal = Renewal(engines or fake_engines(), self.load, clock=self.clock)
-        self.changed = threading.Semaphore(0)
-        self.renewal.on_change = self.changed.release
-
-    def hang(self, stage):
-        """Let a stage hang, and wait for another one in its place."""
-        self.clock.at += 1
-        self.renewal.hung(stage, self.clock.at)
-        self.wait()
-
-    def fail(self, stage, times=FAILURES):
-        self.clock.at += 1
-        for _ in range(times):
-            self.renewal.failed(stage, self.clock.at)
-
-    def wait(self):
-        assert self.changed.acquire(timeout=LONG_S)
+from voiceedge.engines.renewal import FAILURES, LONGEST_BACK_OFF_S, LONGEST_LOAD_S, MOST_LOADS, PROVEN_S, parts_of
+from voiceedge.errors import ModelCorrupt
 
 
 @pytest.fixture
@@ -84,141 +28,12 @@ def renewed(monkeypatch):
     one.renewal.close()
 
 
-def words(stream):
-    return "".join(step.text for step in stream.generate(PROMPT, Sampling()) if isinstance(step, Piece))
-
-
-def test_engines_that_are_well_do_what_they_did_before(renewed):
-    plain, engines = fake_engines(), renewed.renewal.engines
-    audio = np.ones(LISTENING_RATE_HZ, np.float32)
-    assert engines.vad.frame_samples == plain.vad.frame_samples
-    assert engines.vad.open().probability(FRAME) == plain.vad.open().probability(FRAME)
-    assert engines.end_of_turn.probability(audio) == plain.end_of_turn.probability(audio)
-    assert list(engines.stt.steps(audio)) == list(plain.stt.steps(audio))
-    assert list(engines.stt.transcribe(audio)) == list(plain.stt.transcribe(audio))
-    assert engines.llm.context_tokens == plain.llm.context_tokens
-    assert engines.llm.check_tools(()) is None
-    stream = engines.llm.open()
-    assert stream.count(PROMPT) == plain.llm.open().count(PROMPT)
-    assert list(stream.warm(PROMPT))
-    assert words(stream) == words(plain.llm.open())
-    assert (engines.tts.sample_rate_hz, engines.tts.voices) == (plain.tts.sample_rate_hz, plain.tts.voices)
-    spoken, expected = engines.tts.speak("a word", "heart", 1.0), plain.tts.speak("a word", "heart", 1.0)
-    assert [part.tolist() for part in spoken] == [part.tolist() for part in expected]
-    assert engines.names == plain.names
-    assert engines.sentence_end is None
-
-
-def test_generators_are_the_engines_own_so_that_a_token_costs_nothing(renewed):
-    generator = renewed.renewal.engines.llm.open().generate(PROMPT, Sampling())
-    assert generator.__qualname__ == "_FakeLlmStream.generate"
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_hangs_is_loaded_anew_in_a_thread_and_no_other(renewed, stage):
     renewed.hang(stage)
     assert renewed.load.stages == [(stage, f"load {stage}")]
     assert renewed.renewal.rebuilds == dict.fromkeys(STAGES, 0) | {stage: 1}
     assert renewed.renewal.out == frozenset()
-
-
-def test_a_stream_is_opened_anew_when_it_is_used_next(renewed):
-    engines = renewed.renewal.engines
-    stream, frames = engines.llm.open(), engines.vad.open()
-    before = words(stream)
-    renewed.load.fakes = {"answer": "I am the next one."}
-    renewed.hang("llm")
-    renewed.hang("vad")
-    assert before != words(stream) == "I am the next one."
-    assert frames.probability(FRAME) < 0.5
-    (llm,) = [made["llm"] for made in renewed.load.made if "llm" in made]
-    assert llm.free_slots == 3
-    stream.close()
-    assert llm.free_slots == 4
-
-
-def test_what_is_in_the_middle_of_an_answer_ends_it(renewed):
-    stream = renewed.renewal.engines.llm.open()
-    steps = stream.generate(PROMPT, Sampling())
-    text = next(step.text for step in steps if isinstance(step, Piece))
-    renewed.hang("llm")
-    text += "".join(step.text for step in steps if isinstance(step, Piece))
-    assert text == "Paris is the capital of France. It lies on the Seine."
-
-
-def test_nothing_can_be_begun_with_an_engine_that_is_out_of_service(renewed):
-    gate = threading.Event()
-    load, renewed.renewal._load = renewed.renewal._load, lambda stage: gate.wait(LONG_S) and load(stage)
-    engines = renewed.renewal.engines
-    stream, frames = engines.llm.open(), engines.vad.open()
-    for stage in STAGES:
-        renewed.renewal.hung(stage, renewed.clock.at)
-    assert renewed.renewal.out == frozenset(STAGES)
-    audio = np.ones(10, np.float32)
-    later = engines.llm.open()  # a session that begins now
-    for call in (
-        lambda: frames.probability(FRAME),
-        lambda: engines.end_of_turn.probability(audio),
-        lambda: engines.stt.steps(audio),
-        lambda: stream.generate(PROMPT, Sampling()),
-        lambda: later.warm(PROMPT),
-        lambda: engines.llm.check_tools(()),
-        lambda: engines.tts.speak("a", "heart", 1.0),
-    ):
-        with pytest.raises(EngineFailed, match="loaded anew"):
-            call()
-    gate.set()
-    for _ in STAGES:
-        renewed.wait()
-    assert words(stream) == words(later)
-
-
-def test_a_slot_is_refused_as_before_when_all_are_taken():
-    engines = Renewed(fake_engines(slots=1)).renewal.engines
-    engines.llm.open()
-    with pytest.raises(Overloaded):
-        engines.llm.open()
-
-
-def test_a_stream_that_was_closed_takes_no_slot_of_the_next_engine(renewed):
-    stream = renewed.renewal.engines.llm.open()
-    stream.close()
-    stream.close()
-    renewed.hang("llm")
-    with pytest.raises(EngineFailed, match="closed"):
-        stream.generate(PROMPT, Sampling())
-    assert renewed.load.made[0]["llm"].free_slots == 4
-
-
-def test_the_sentence_end_is_a_view_of_the_llm_and_goes_with_it():
-    class Judge:
-        def __init__(self, probability):
-            self.probability = lambda _: probability
-
-    class WithJudge(Loader):
-        def __call__(self, stage):
-            return super().__call__(stage) | ({"sentence_end": Judge(0.9)} if stage == "llm" else {})
-
-    one = Renewed(replace(fake_engines(), sentence_end=Judge(0.1)), WithJudge())
-    judge = one.renewal.engines.sentence_end
-    assert judge.probability("x") == 0.1
-    one.hang("llm")
-    assert judge.probability("x") == 0.9
-
-
-def test_the_engine_that_was_replaced_leaves_the_memory_though_streams_of_it_are_kept():
-    def engines():
-        made = fake_engines()
-        return made, weakref.ref(made.llm)
-
-    made, old = engines()
-    one = Renewed(made)
-    stream = one.renewal.engines.llm.open()
-    del made
-    one.hang("llm")
-    gc.collect()
-    assert old() is None
-    assert words(stream)
 
 
 def test_three_failures_in_a_row_are_needed(renewed):
@@ -229,17 +44,6 @@ def test_three_failures_in_a_row_are_needed(renewed):
     renewed.fail("stt", 1)
     renewed.wait()
     assert renewed.renewal.rebuilds["stt"] == 1
-
-
-def test_frames_that_no_scheduler_sees_count_as_well():
-    broken = {"vad"}
-    one = Renewed(fake_engines(fail_at=broken))
-    frames = one.renewal.engines.vad.open()
-    for _ in range(FAILURES):
-        with pytest.raises(Exception, match=r"told to fail|loaded anew"):
-            frames.probability(FRAME)
-    one.wait()
-    assert frames.probability(FRAME) < 0.5
 
 
 def test_what_began_with_the_engine_before_is_not_the_fault_of_this_one(renewed):
@@ -286,17 +90,70 @@ def test_a_load_that_fails_is_tried_again_and_longer_apart(renewed, monkeypatch)
     assert waits == [0.0, module.BACK_OFF_S, 2 * module.BACK_OFF_S]
     renewed.hang("stt")  # again, and nothing has come of it meanwhile
     assert waits[3:] == [4 * module.BACK_OFF_S]
-    renewed.renewal.worked("stt")
-    renewed.hang("stt")
-    assert waits[4:] == [0.0]
 
 
-def test_a_stage_that_cannot_be_loaded_is_lost(renewed):
-    renewed.load.failures = [RuntimeError("no such file")] * MOST_LOADS
-    renewed.renewal.hung("llm", renewed.clock.at)
+def test_a_good_step_does_not_prove_an_engine_and_a_minute_does(renewed, monkeypatch):
+    """What works for a while and fails again must not be loaded again and again without a pause."""
+    waits = []
+    monkeypatch.setattr(renewed.renewal._closed, "wait", waits.append)
+    renewed.hang("llm")
+    renewed.clock.at += PROVEN_S - 2
+    renewed.renewal.worked("llm")
+    renewed.hang("llm")
+    assert waits == [0.0, module.BACK_OFF_S]
+    renewed.clock.at += PROVEN_S
+    renewed.renewal.worked("llm")
+    renewed.hang("llm")
+    assert waits[2:] == [0.0]
+
+
+def ended(stage):
+    """Wait for the thread that loads a stage to end."""
     for thread in threading.enumerate():
-        if thread.name == "load llm":
+        if thread.name == f"load {stage}":
             thread.join(LONG_S)
+
+
+def of_files(number):
+    """As a model's loader reports that a file could not be opened."""
+    error = ModelCorrupt("llm.json cannot be read")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many"), OSError(errno.ENFILE, "Too many"), of_files(errno.EMFILE)]
+)
+def test_a_load_that_finds_no_file_to_be_opened_does_not_count_and_is_tried_again(renewed, monkeypatch, error):
+    waits = []
+    monkeypatch.setattr(renewed.renewal._closed, "wait", waits.append)
+    renewed.load.failures = [error] * (3 * MOST_LOADS)
+    renewed.hang("llm")
+    assert renewed.renewal.lost(renewed.clock.at) is None
+    assert waits == [0.0, *(module.BACK_OFF_S * 2**load for load in range(3 * MOST_LOADS))]
+
+
+def test_loads_are_a_minute_apart_at_most_however_many_there_were():
+    assert module._back_off_s(100_000) == LONGEST_BACK_OFF_S
+
+
+def test_a_load_that_fails_while_no_file_can_be_opened_does_not_count_whatever_it_says(renewed, monkeypatch):
+    """Onnxruntime and ctranslate2 do not say why they cannot read a model."""
+
+    def full(path, flags):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(module.os, "open", full)
+    renewed.load.failures = [RuntimeError("Unable to open file 'model.bin'")] * (MOST_LOADS + 3)
+    renewed.hang("stt")
+    assert renewed.renewal.lost(renewed.clock.at) is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such file"), of_files(errno.ENOENT)])
+def test_a_stage_that_cannot_be_loaded_is_lost(renewed, error):
+    renewed.load.failures = [error] * MOST_LOADS
+    renewed.renewal.hung("llm", renewed.clock.at)
+    ended("llm")
     assert renewed.renewal.lost(renewed.clock.at) == "llm"
     assert renewed.renewal.out == {"llm"}
     assert len(renewed.load.stages) == MOST_LOADS
@@ -313,12 +170,20 @@ def test_a_load_that_does_not_come_to_an_end_is_lost_too(renewed):
     renewed.wait()
 
 
+def test_a_stage_that_no_thread_can_load_is_lost(renewed, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    renewed.renewal.hung("llm", renewed.clock.at)
+    assert renewed.renewal.lost(renewed.clock.at) == "llm"
+    assert renewed.renewal.out == {"llm"}
+
+
 def test_a_node_that_stops_loads_nothing_any_more(renewed):
     renewed.renewal.close()
     renewed.renewal.hung("llm", renewed.clock.at)
-    for thread in threading.enumerate():
-        if thread.name == "load llm":
-            thread.join(LONG_S)
+    ended("llm")
     assert renewed.load.stages == []
 
 
@@ -335,6 +200,7 @@ def test_sessions_may_come_and_go_while_engines_do(renewed):
     for thread in threads:
         thread.start()
     for _ in range(20):
+        renewed.clock.at += PROVEN_S
         renewed.renewal.worked("llm")
         renewed.hang("llm")
     stop.set()

@@ -1,6 +1,7 @@
 """Round trips to nodes that are as far away as a planted clock says."""
 
 import ssl
+from typing import get_args
 
 import pytest
 
@@ -9,6 +10,8 @@ from tests.regions.nodes import PARIS, READY, a_node, listening
 from voiceedge.regions.nodes import Candidate
 from voiceedge.regions.places import Place, find
 from voiceedge.regions.probing import Probe, Reading, choose, measure, measure_now
+from voiceedge.regions.rendering import COLOURS
+from voiceedge.server import readiness
 
 LONDON = find("London")
 
@@ -71,6 +74,7 @@ async def test_without_a_start_the_distance_is_unknown():
         ((200, {"status": "ready", "sessions": 8, "max_sessions": 8}), "full"),
         ((503, {"status": "draining", "sessions": 2, "max_sessions": 8}), "draining"),
         ((503, {"status": "busy", "sessions": 2, "max_sessions": 8}), "busy"),
+        ((503, {"status": "loading", "missing": ["stt"], "sessions": 2, "max_sessions": 8}), "loading"),
         ((404, {"detail": "Not Found"}), "no node"),
         ((200, b"welcome to nginx"), "no node"),
     ],
@@ -79,6 +83,13 @@ async def test_a_node_says_whether_it_would_take_a_conversation(ready, state):
     reading = await reading_of(a_node(5, ready=ready))
     assert reading.state == state
     assert bool(reading.reason) == (state != "ready")
+
+
+@pytest.mark.parametrize("status", get_args(readiness.State))
+async def test_every_state_that_a_node_can_be_in_is_known_here(status):
+    reading = await reading_of(a_node(5, ready=(200 if status == "ready" else 503, {"status": status})))
+    assert reading.state == status
+    assert status in COLOURS
 
 
 async def test_what_does_not_speak_http_is_no_node():

@@ -64,7 +64,7 @@ def seen_node(**settings: object) -> Iterator[SeenNode]:
         see.metrics.watch(admission, node.compute)
         door = Door(ClientSecrets(None))
         sockets = Sockets(node, admission, door, see.spans)
-        feed = Feed(see.live, lambda: sockets.sessions, admission, node.compute, cores=2)
+        feed = Feed(see.live, lambda: sockets.sessions, admission, node, cores=2)
         shown = Shown(Admin(None), feed.endpoint, see.metrics.endpoint)
         server = Server(build_app(node, sockets, admission, door, shown), sockets, admission)
         loop: list[asyncio.AbstractEventLoop] = []

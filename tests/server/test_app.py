@@ -36,7 +36,7 @@ def serving(door):
     admission = Admission(1)
     admission.drain()  # so that the live view's stream ends
     sockets = Sockets(node, admission, door)
-    feed = Feed(Live(read_budget(None)), lambda: sockets.sessions, admission, node.compute, cores=1)
+    feed = Feed(Live(read_budget(None)), lambda: sockets.sessions, admission, node, cores=1)
     shown = Shown(Admin(KEY), feed.endpoint, metrics, about)
     with TestClient(build_app(node, sockets, admission, door, shown)) as client:
         yield client

@@ -207,20 +207,69 @@ async def refused_at(door, key, address=HERE):
     return refused.value
 
 
-async def flood(door, key="a.b.c"):
+FORGED = f"{token().rpartition('.')[0]}.{Issuer.make().sign({}).rpartition('.')[2]}"
+"""Says that the issuer's key has signed it."""
+
+
+async def flood(door, key=None):
     """Bring bad keys until one is answered with 429."""
     for _ in range(BURST + 2):
-        error = await refused_at(door, key)
+        error = await refused_at(door, FORGED if key is None else key)
         if isinstance(error, LimitReached):
             return error
     raise AssertionError("nobody was told to wait")
 
 
-@pytest.mark.parametrize("key", ["a.b.c", "ve_unknown", "ek_a.b.c", "sk-proj-x"])
-async def test_an_address_with_bad_keys_one_after_another_is_told_to_wait(static, issued, key):
+@pytest.mark.parametrize("claims", [None, {"exp": NOW - 60}, {"aud": "b"}], ids=["forged", "expired", "elsewhere"])
+async def test_an_address_with_bad_tokens_one_after_another_is_told_to_wait(static, issued, claims):
     door = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0)
-    told = await flood(door, key)
+    told = await flood(door, FORGED if claims is None else token(**claims))
     assert (told.wire_code, 1 <= told.retry_after_s <= 1 / PER_S) == ("too_many_bad_keys", True)
+
+
+UNKNOWN_ID = Issuer.make().sign({"sub": "bob"})
+
+
+@pytest.mark.parametrize("key", ["a.b.c", "ve_unknown", "ek_a.b.c", "sk-proj-x", UNKNOWN_ID, FORGED + "x" * 7 * 1024])
+async def test_what_is_seen_to_be_bad_without_a_signature_being_checked_makes_nobody_wait(static, issued, key):
+    door = Door(SECRETS, api_keys=static, tokens=issued, clock=lambda: 0.0)
+    for _ in range(3 * BURST):
+        assert isinstance(await refused_at(door, key), Unauthorised)
+    assert (await door.grant(bearer(token()), address=HERE)).subject == "bob"
+
+
+async def test_a_token_that_was_good_before_gets_in_again_beside_somebody_who_floods(issued):
+    door = Door(SECRETS, tokens=issued, clock=lambda: 0.0)
+    known = token()
+    await door.grant(bearer(known), address=ELSEWHERE)
+    await flood(door)
+    for _ in range(2):
+        assert (await door.grant(bearer(known), address=HERE)).subject == "bob"
+    assert (await refused_at(door, token(jti="new"))).wire_code == "too_many_bad_keys"
+
+
+async def test_a_token_that_was_good_before_is_judged_each_time(issued, tmp_path):
+    path = tmp_path / "revoked.txt"
+    path.write_text("", "utf-8")
+    door = Door(SECRETS, tokens=issued, revoked=Revoked(path), clock=lambda: 0.0)
+    known = token()
+    await door.grant(bearer(known), address=HERE)
+    await flood(door)
+    path.write_text("bob\n", "utf-8")
+    assert (await refused_at(door, known)).wire_code == "token_revoked"
+    assert (await refused_at(door, known)).wire_code == "too_many_bad_keys"
+
+
+async def test_one_whose_time_is_over_is_known_no_more():
+    moment = [NOW]
+    keys = Jwks(lambda: json.dumps({"keys": [ISSUER.public]}).encode(), "issuer")
+    issued = Tokens(keys, issuer="i", audience="a", algorithms=("EdDSA",), clock=lambda: moment[0])
+    door, known = Door(SECRETS, tokens=issued, clock=lambda: 0.0), token()
+    await door.grant(bearer(known), address=HERE)
+    await flood(door)
+    moment[0] += 3600
+    assert (await refused_at(door, known)).wire_code == "token_expired"
+    assert (await refused_at(door, known)).wire_code == "too_many_bad_keys"
 
 
 async def test_its_tokens_are_not_looked_at_any_more_and_nobody_elses_suffer(static, issued, monkeypatch):
@@ -243,7 +292,7 @@ async def test_a_good_static_key_or_client_secret_gets_in_beside_somebody_who_fl
     await flood(door)
     assert (await door.grant(bearer(KEY), address=HERE)).subject == "shop"
     assert (await door.grant(bearer(SECRETS.make(GRANT, 60).value), address=HERE)).subject == "alice"
-    assert (await refused_at(door, "ve_unknown")).wire_code == "too_many_bad_keys"
+    assert (await refused_at(door, "ve_unknown")).wire_code == "invalid_api_key"
 
 
 async def test_who_waits_as_told_is_looked_at_again(issued):
@@ -269,8 +318,9 @@ async def test_a_revoked_key_counts_as_a_bad_one(issued, tmp_path):
     assert (await flood(door, token())).wire_code == "too_many_bad_keys"
 
 
-async def test_on_an_open_node_any_key_is_good_and_only_forged_secrets_count():
+async def test_on_an_open_node_any_key_is_good_but_a_forged_secret_and_nobody_waits():
     door = Door(SECRETS, clock=lambda: 0.0)
-    await flood(door, "ek_a.b.c")
+    for _ in range(2 * BURST):
+        assert isinstance(await refused_at(door, "ek_a.b.c"), Unauthorised)
     for key in ("any", "a.b.c", "ve_x", SECRETS.make(ANYBODY, 60).value):
         assert (await door.grant(bearer(key), address=HERE)).tenant == "anybody"

@@ -8,10 +8,12 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.nodes import running_node
+from tests.server.test_admission import measure
 from tests.server.test_live import traced
 from tests.speech import utterance
 from voiceedge.engines.fake import fake_engines
 from voiceedge.server.admission import Admission
+from voiceedge.server.capacity import Capacity
 from voiceedge.server.feed import BEAT_S, CPU_WINDOW_S, MAX_WATCHERS, Feed
 from voiceedge.server.judging import read_budget
 from voiceedge.server.live import KEPT_TURNS, Live
@@ -34,14 +36,14 @@ class Watched:
     def __init__(self, tick_s=0.0):  # the loop goes round at once; what depends on time asks the clock
         self.clock, self.cpu = Moment(), Moment()
         self.live = Live(read_budget("p50<400ms,p95<800ms,llm.p95<300ms"))
-        self.admission = Admission(4)
+        self.admission = Admission(4, capacity=Capacity(2.0))
         self.sessions = []
-        self.compute = SimpleNamespace(waiting=0)
+        self.node = SimpleNamespace(compute=SimpleNamespace(waiting=0), missing=frozenset())
         self.feed = Feed(
             self.live,
             lambda: self.sessions,
             self.admission,
-            self.compute,
+            self.node,
             cores=2,
             clock=self.clock,
             cpu=self.cpu,
@@ -74,7 +76,7 @@ def watched():
 async def test_a_watcher_begins_with_all_that_is_known(watched):
     watched.turn(facts={"round_trip_ms": 40.0})
     watched.open(state="hearing")
-    watched.compute.waiting = 3
+    watched.node.compute.waiting = 3
     event, snapshot = await watched.next()
     assert event == "snapshot"
     assert [turn.total_ms for turn in snapshot.turns] == [300.0]
@@ -84,7 +86,7 @@ async def test_a_watcher_begins_with_all_that_is_known(watched):
     assert (session.id, session.state, session.opened_at) == ("123456", "hearing", 500)
     assert (session.turn, session.total_ms, session.round_trip_ms) == (1, 300.0, 40.0)
     capacity = snapshot.standing.capacity
-    assert (capacity.sessions, capacity.max_sessions, capacity.draining, capacity.queue) == (0, 4, False, 3)
+    assert (capacity.sessions, capacity.max_sessions, capacity.state, capacity.queue) == (0, 4, "ready", 3)
 
 
 async def test_turns_are_told_in_order_and_their_figures_behind_them(watched):
@@ -107,6 +109,16 @@ async def test_sessions_are_told_when_something_has_changed_and_only_then(watche
     assert [(await watched.next())[0] for _ in range(2)] == ["turn", "figures"]
     watched.sessions.clear()
     assert (await watched.next())[1].sessions == ()
+
+
+async def test_that_the_node_takes_no_more_for_now_is_told(watched):
+    await watched.next()
+    measure(watched.admission, 3.0)
+    event, standing = await watched.next()
+    assert (event, standing.capacity.state) == ("sessions", "busy")
+    measure(watched.admission, 0.5, begin=100)
+    watched.node.missing = frozenset({"stt"})
+    assert (await watched.next())[1].capacity.state == "loading"
 
 
 async def test_who_hears_nothing_for_long_is_told_that_the_node_is_there(watched):
@@ -144,7 +156,7 @@ async def test_it_shows_the_last_conversations_of_a_node_that_stops(watched):
     with watched.admission.session():
         watched.admission.drain()
         event, standing = await watched.next()
-        assert (event, standing.capacity.draining, standing.capacity.sessions) == ("sessions", True, 1)
+        assert (event, standing.capacity.state, standing.capacity.sessions) == ("sessions", "draining", 1)
         watched.turn()
         assert (await watched.next())[0] == "turn"
         assert (await watched.next())[0] == "figures"

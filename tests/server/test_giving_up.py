@@ -1,14 +1,13 @@
 import asyncio
 import logging
 import os
-import signal
 import threading
 
 import pytest
 
 from voiceedge.errors import EngineHung
 from voiceedge.server import giving_up
-from voiceedge.session.compute import MOST_LOST, Compute
+from voiceedge.session.compute import MOST_HANGING, Compute
 
 
 @pytest.fixture
@@ -45,20 +44,19 @@ def test_a_process_that_is_well_ends_by_itself(exits):
     assert exits == []
 
 
-@pytest.mark.parametrize(("lost", "code"), [(1, 0), (MOST_LOST, giving_up.UNWELL)])
-def test_a_process_whose_threads_hang_is_ended_and_says_whether_it_was_asked_to_stop(exits, gate, lost, code):
+@pytest.mark.parametrize(("hanging", "code"), [(1, 0), (MOST_HANGING, giving_up.UNWELL)])
+def test_a_process_whose_threads_hang_is_ended_and_says_whether_it_was_asked_to_stop(exits, gate, hanging, code):
     compute = Compute(1, timeout_s=0.05)
-    hang(compute, gate, lost)
+    hang(compute, gate, hanging)
     compute.close()
     giving_up.leave(compute)
     assert exits == [code]
 
 
-def test_it_is_asked_to_stop_as_whoever_supervises_it_would(monkeypatch, caplog):
-    sent = []
-    monkeypatch.setattr(os, "kill", lambda *signal_: sent.append(signal_))
-    giving_up.finish("3 threads hang")
-    assert sent == [(os.getpid(), signal.SIGTERM)]
+def test_the_server_is_asked_to_finish_and_the_log_says_why(caplog):
+    asked = []
+    giving_up.finish(lambda: asked.append("drain"), "3 threads hang")
+    assert asked == ["drain"]
     assert "3 threads hang" in caplog.text
 
 

@@ -5,6 +5,7 @@ import asyncio
 import re
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -20,6 +21,7 @@ from voiceedge.server import metrics as metrics_module
 from voiceedge.server.admission import Admission
 from voiceedge.server.build import Build
 from voiceedge.server.metrics import STEPS, Metrics
+from voiceedge.server.quotas import OwnCounts, Quotas
 from voiceedge.session.compute import Compute
 from voiceedge.trace import now
 
@@ -113,6 +115,14 @@ def test_places_refusals_and_the_queue_are_shown_as_they_are(metrics, compute):
     assert value(metrics, "refusals_total", reason="full") == 1
     assert (value(metrics, "sessions_max"), value(metrics, "steps_waiting")) == (1, 0)
     assert (value(metrics, "busy"), value(metrics, "load")) == (0, 0)
+
+
+def test_a_store_of_limits_that_does_not_answer_is_shown(metrics, compute):
+    counts = OwnCounts()
+    metrics.watch(Admission(1, quotas=Quotas({}, counts)), compute)
+    assert value(metrics, "limits_store_away") == 0
+    with patch.object(OwnCounts, "is_away", new=True):
+        assert value(metrics, "limits_store_away") == 1
 
 
 def test_engines_that_are_loaded_anew_and_threads_that_are_lost_are_shown(metrics):

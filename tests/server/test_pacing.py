@@ -11,8 +11,8 @@ import pytest
 from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_PONG
 
 from tests.server.wire import Connection, frame, opened, rest
-from voiceedge.server import handshake
-from voiceedge.server.handshake import FRAMES_A_SECOND, FRAMES_AHEAD, PIECE_BYTES
+from voiceedge.server import frames
+from voiceedge.server.frames import FRAMES_A_SECOND, FRAMES_AHEAD, PIECE_BYTES
 from voiceedge.server.reading import ReadingProtocol
 
 READ_BYTES = 256 * 1024
@@ -25,7 +25,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.moment = 1000.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
-        monkeypatch.setattr(handshake, "now", lambda: self.moment)
+        monkeypatch.setattr(frames, "now", lambda: self.moment)
 
     def time(self) -> float:
         return self.moment

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, Opcode
 
 from tests.server.wire import frame, opened, rest
-from voiceedge.server.handshake import HandshakeProtocol
+from voiceedge.server.frames import FrameProtocol
 from voiceedge.server.reading import ReadingProtocol
 
 LONGEST = 200_000
@@ -67,14 +67,14 @@ CUTS = st.tuples(st.integers(0, 5), st.sampled_from([6, 8]) | st.integers(0, 400
 def test_it_reads_what_the_long_way_reads(frames: list[bytes], cuts: list[tuple[int, int]], apart: bool):
     pieces = pieces_of(frames, cuts, apart=apart)
 
-    async def read(kind: type[HandshakeProtocol]) -> tuple[Any, ...]:
+    async def read(kind: type[FrameProtocol]) -> tuple[Any, ...]:
         connection = await opened(kind)
         await connection.take(*pieces)
         found = (connection.messages, connection.wire.written, connection.wire.is_closed)
         await connection.close()
         return found
 
-    assert asyncio.run(read(ReadingProtocol)) == asyncio.run(read(HandshakeProtocol))
+    assert asyncio.run(read(ReadingProtocol)) == asyncio.run(read(FrameProtocol))
 
 
 @pytest.mark.parametrize("before", [b"", b"data"])

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voiceedge.config import BYTES_A_MEGABYTE
 from voiceedge.errors import ConfigError
 from voiceedge.server.recording_files import AUDIO, EVENTS
-from voiceedge.server.recording_shelf import BYTES_A_MEGABYTE, SECONDS_A_DAY, Shelf
+from voiceedge.server.recording_shelf import SECONDS_A_DAY, Shelf
 
 NOW = 1_795_473_791
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceedge.audio.codec import codec
-from voiceedge.server.recording_tape import KEPT_S, LONGEST_PAUSE_S, PAUSE_S, RATE_HZ, Tape
+from voiceedge.server.recording_tape import KEPT_S, LONGEST_PAUSE_S, RATE_HZ, Tape
+from voiceedge.session.listening import SILENT_CLIENT_S
 
 PCM, LAW = "audio/pcm", "audio/pcmu"
 MS = RATE_HZ // 1000
@@ -216,7 +217,7 @@ def test_all_that_was_sent_is_on_it_in_order_and_each_answer_behind_what_it_may_
     assert [(value, length) for value, _, length in left] == [(value, ms * MS) for value, ms in heard]
     assert [(value, length) for value, _, length in right] == [(value, ms * MS) for value, ms, _ in said]
     for (_, begin, length), (_, after, _) in itertools.pairwise(left):
-        assert after == begin + length or after - begin - length > PAUSE_S * RATE_HZ - MS
+        assert after == begin + length or after - begin - length > SILENT_CLIENT_S * RATE_HZ - MS
     for (_, begin, _), (_, _, before) in zip(right, said, strict=True):
         if before:
             _, last, length = left[before - 1]

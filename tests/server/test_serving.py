@@ -1,12 +1,14 @@
 import socket
+from contextlib import ExitStack
 from http.client import HTTPConnection
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.e2e.nodes import running_node
 from voiceedge.engines.fake import fake_engines
 from voiceedge.errors import ConfigError
-from voiceedge.server import request
+from voiceedge.server import knocking, request
 from voiceedge.server.serving import bind
 
 
@@ -70,6 +72,38 @@ def test_a_node_gives_up_who_begins_a_request_and_waits(node, monkeypatch):
     with connected(node) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         assert until_the_end(client) == b""
+
+
+def idle(node, count):
+    return [connected(node) for _ in range(count)]
+
+
+def test_connections_that_wait_shut_nobody_out_and_sessions_are_none_of_them(node, monkeypatch):
+    monkeypatch.setattr(knocking, "OF_ONE", 5)
+    with ExitStack() as clients:
+        talking = clients.enter_context(connect(node.url))
+        talking.recv()
+        first, *_ = [clients.enter_context(client) for client in idle(node, 12)]
+        assert until_the_end(first) == b""
+        asking = HTTPConnection("127.0.0.1", node.port, timeout=10)
+        asking.request("GET", "/healthz")
+        assert asking.getresponse().status == 200
+        asking.close()
+        assert node.admission.refusals["idle"] >= 7
+        talking.send('{"type": "input_audio_buffer.clear"}')
+        assert "input_audio_buffer.cleared" in talking.recv()
+
+
+def test_who_has_been_answered_and_stays_is_one_that_waits(node, monkeypatch):
+    monkeypatch.setattr(knocking, "OF_ONE", 5)
+    client = HTTPConnection("127.0.0.1", node.port, timeout=3)  # sooner than for the time it may stay
+    client.request("GET", "/healthz")
+    assert client.getresponse().read()
+    with ExitStack() as clients:
+        for other in idle(node, 12):
+            clients.enter_context(other)
+        assert until_the_end(client.sock) == b""
+    client.close()
 
 
 def test_a_node_answers_one_request_after_another_on_the_same_connection(node):

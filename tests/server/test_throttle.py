@@ -6,11 +6,10 @@ from contextlib import suppress
 import pytest
 
 from voiceedge.config import Config
-from voiceedge.errors import LimitReached
+from voiceedge.errors import Flood, LimitReached
 from voiceedge.server import throttle as throttle_module
 from voiceedge.server.quotas import OwnCounts, Quota
 from voiceedge.server.throttle import BYTES_AHEAD, LONGEST_WAIT_S, MESSAGES_AHEAD_S, Rates, Throttle, Throttling
-from voiceedge.session.allowance import Flood
 
 DEFAULT = Config()
 RATES = Rates(DEFAULT.audio_speed, DEFAULT.audio_ahead_s, DEFAULT.message_rate, DEFAULT.byte_rate)
@@ -123,6 +122,22 @@ async def test_who_would_have_to_wait_longer_than_clients_do_is_told_so(throttle
     assert (flood.value.wire_type, flood.value.wire_code) == ("rate_limit_error", "rate_limit_exceeded")
     assert flood.value.retry_after_s == 61
     assert time.passed == 0
+
+
+async def test_a_recording_in_pieces_of_half_a_minute_is_slowed_down_and_never_for_longer_than_clients_wait(
+    throttle, time, waits
+):
+    for _ in range(60):
+        await throttle.audio(30.0)
+    assert time.passed == pytest.approx((60 * 30.0 - DEFAULT.audio_ahead_s) / DEFAULT.audio_speed, abs=15.0)
+    assert 0 < max(seconds for _, seconds in waits) < 20.0
+
+
+async def test_who_is_told_of_a_flood_is_told_what_to_do_instead(throttle):
+    for _ in range(2):
+        await throttle.audio(LONGEST_APPEND_S)
+    with pytest.raises(Flood, match="smaller pieces are only slowed down"):
+        await throttle.audio(LONGEST_APPEND_S)
 
 
 async def test_what_is_waited_is_told_also_when_the_wait_is_cut_short(time, waits):

@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -203,6 +205,24 @@ def test_a_file_that_is_gone_for_a_moment_leaves_the_old_pair(pair, caplog):
     used[0].write_bytes(renewed[0].read_bytes())
     put(used[1], renewed[1])
     assert shown(context) == der(renewed[0])
+
+
+def test_a_renewed_pair_that_cannot_be_read_at_first_is_taken_up_once_it_can(pair, monkeypatch, caplog):
+    """Whoever renews it may set its owner and its mode afterwards: neither of them touches what is in the file."""
+    used, renewed = pair
+    context = context_of(*used)
+    before = der(used[0])
+    for file, source in zip(used, renewed, strict=True):
+        put(file, source)
+    with monkeypatch.context() as denying:
+        denying.setattr(Path, "open", denied)
+        assert [shown(context) for _ in range(3)] == [before] * 3
+    assert len(caplog.records) == 1
+    assert shown(context) == der(renewed[0])
+
+
+def denied(*_):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_a_pair_that_is_linked_to_is_followed_to_the_next_one(pair, tmp_path):

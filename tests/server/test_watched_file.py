@@ -1,9 +1,11 @@
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from voiceedge.errors import ConfigError
-from voiceedge.server.watched_file import WatchedFile
+from voiceedge.server.watched_file import WatchedFile, version_of
 
 
 def change(file, text):
@@ -32,6 +34,24 @@ def test_the_same_text_is_not_read_twice(file):
     watched = WatchedFile(file, read.append, "number")
     watched.refresh()
     assert read == ["1"]
+
+
+def test_one_that_is_put_in_its_place_counts_though_it_is_as_long_and_as_old(file):
+    watched = WatchedFile(file, int, "number")
+    other = file.with_name("other.txt")
+    other.write_text("2", "utf-8")
+    os.utime(other, ns=(file.stat().st_mtime_ns, file.stat().st_mtime_ns))
+    other.replace(file)
+    assert watched.refresh() == 2
+
+
+def test_one_whose_owner_or_mode_has_changed_is_another_version(file, monkeypatch):
+    """Who could not read it at first may be able to now."""
+    before, stat = version_of(file), file.stat()
+    names = ("st_mtime_ns", "st_size", "st_ino")
+    later = SimpleNamespace(st_ctime_ns=stat.st_ctime_ns + 1, **{name: getattr(stat, name) for name in names})
+    monkeypatch.setattr(Path, "stat", lambda _: later)  # a file system's clock may not have ticked since
+    assert version_of(file) != before
 
 
 def test_what_cannot_be_read_any_more_stays_and_is_said_once_until_it_changes(file, caplog):

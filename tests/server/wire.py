@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import OP_TEXT, Frame, Opcode
 
-from voiceedge.server.handshake import HandshakeProtocol
+from voiceedge.server.frames import FrameProtocol
 from voiceedge.server.reading import ReadingProtocol
 
 HANDSHAKE = (
@@ -54,7 +54,7 @@ class Wire(asyncio.Transport):
 class Connection:
     """A protocol after its handshake, and the app behind it."""
 
-    def __init__(self, kind: type[HandshakeProtocol] = ReadingProtocol) -> None:
+    def __init__(self, kind: type[FrameProtocol] = ReadingProtocol) -> None:
         self.messages: list[Any] = []
         self.busy = asyncio.Event()
         self.busy.set()
@@ -96,7 +96,7 @@ async def rest() -> None:
         await asyncio.sleep(0)
 
 
-async def opened(kind: type[HandshakeProtocol] = ReadingProtocol) -> Connection:
+async def opened(kind: type[FrameProtocol] = ReadingProtocol) -> Connection:
     connection = Connection(kind)
     await connection.take(HANDSHAKE)
     return connection

@@ -2,8 +2,8 @@
 
 import pytest
 
-from voiceedge.errors import LimitReached
-from voiceedge.session.allowance import UNLIMITED, AudioGate, Flood
+from voiceedge.errors import Flood, LimitReached
+from voiceedge.session.allowance import UNLIMITED, AudioGate
 
 SECOND = bytes(48_000)
 
@@ -58,6 +58,16 @@ async def test_that_there_is_no_more_is_told_once_until_there_is_some_again(gate
     granted.raises = used_up
     assert not await gate.admits(SECOND, "audio/pcm")
     assert told == [used_up] * 2
+
+
+async def test_audio_in_a_message_of_its_own_is_refused_each_time(gate, granted, told):
+    await gate.take(2.5)
+    assert granted.asked == [2.5]
+    granted.raises = LimitReached("No more.", code="quota_exceeded", retry_after_s=100)
+    for _ in range(2):
+        with pytest.raises(LimitReached):
+            await gate.take(2.5)
+    assert told == []
 
 
 async def test_a_flood_is_for_whoever_ends_the_session(gate, granted, told):

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from tests.session.test_compute import LONG_S, Decoding, Gate, Model, Steps, at_once, consume, settle
-from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake import FakeLlm, fake_engines
 from voiceedge.engines.renewal import Renewal, parts_of
-from voiceedge.errors import ContextFull, EngineFailed, EngineHung
-from voiceedge.session.compute import MOST_LOST, Compute
+from voiceedge.errors import ContextFull, EngineFailed, EngineHung, InvalidTool, Refused
+from voiceedge.session.compute import MOST_HANGING, Compute
 
 TIMEOUT_S = 0.1
 
@@ -62,8 +63,8 @@ async def test_a_step_that_hangs_fails_and_another_thread_takes_the_place_of_its
         await compute.run(hang, deadline=0.0, name="llm")
     thread = await compute.run(threading.current_thread, deadline=0.0)
     assert thread is not hang.thread
-    assert compute.lost == 1
-    assert compute.spent is None
+    assert compute.hanging == 1
+    assert compute.doomed is None
     (line,) = [record.getMessage() for record in caplog.records if "has not come back" in record.getMessage()]
     assert "assert self._opened.wait" in line  # where it hangs
 
@@ -89,17 +90,17 @@ async def test_steps_that_take_long_but_not_too_long_are_left_alone(hangs):
         assert not task.done()
         slow.open()
         assert await task == "passed"
-        assert compute.lost == 0
+        assert compute.hanging == 0
     finally:
         compute.close()
 
 
-async def test_a_thread_that_comes_back_too_late_is_no_longer_lost_and_ends(compute, hangs):
+async def test_a_thread_that_comes_back_too_late_hangs_no_longer_and_ends(compute, hangs):
     hang = hangs()
     with pytest.raises(EngineHung):
         await compute.run(hang, deadline=0.0)
     hang.came_back()
-    assert compute.lost == 0
+    assert compute.hanging == 0
     assert await compute.run(lambda: "next", deadline=0.0) == "next"
 
 
@@ -158,7 +159,7 @@ async def test_all_rows_of_a_run_that_hangs_fail_and_the_model_can_run_again(com
     for task in hung:
         with pytest.raises(EngineHung):
             await task
-    assert compute.lost == 1
+    assert compute.hanging == 1
     got = []
     await consume(compute, lambda: Decoding(model, "c", 3), got)
     assert got == ["c"] * 3
@@ -193,23 +194,23 @@ class HangingRun:
 
 
 async def test_the_process_is_to_be_started_anew_when_three_threads_hang_and_is_told_so_once(hangs):
-    told = []
-    compute = Compute(1, timeout_s=TIMEOUT_S, on_spent=told.append)
+    told, threads = [], threading.active_count()
+    compute = Compute(1, timeout_s=TIMEOUT_S, on_doomed=told.append)
     try:
-        for number in range(MOST_LOST):
+        for number in range(MOST_HANGING):
             assert told == []
             with pytest.raises(EngineHung):
                 await compute.run(hangs(), deadline=0.0)
-            assert compute.lost == number + 1
+            assert compute.hanging == number + 1
         assert await compute.run(lambda: "answers that run can finish", deadline=0.0)
         with pytest.raises(EngineHung):
             await compute.run(hangs(), deadline=0.0)
-        assert threading.active_count() < 20
+        assert threading.active_count() <= threads + MOST_HANGING + 2  # the last one hangs too, and somebody looks on
         assert compute._threads == []  # no more are begun: the process must not fill with them
     finally:
         compute.close()
-    assert told == [f"{MOST_LOST} threads hang"]
-    assert compute.spent == told[0]
+    assert told == [f"{MOST_HANGING} threads hang"]
+    assert compute.doomed == told[0]
 
 
 async def test_closing_does_not_wait_for_what_hangs(hangs):
@@ -316,7 +317,7 @@ async def test_a_look_at_tools_that_hangs_costs_a_thread_and_no_engine(renewed, 
     with pytest.raises(EngineHung):
         await renewed.run(hangs(), deadline=0.0, name="tools")
     assert renewed.renewal.out == frozenset()
-    assert renewed.lost == 1
+    assert renewed.hanging == 1
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), MemoryError(), EngineFailed("onnxruntime")])
@@ -335,34 +336,131 @@ async def test_an_engine_that_fails_three_times_in_a_row_is_loaded_anew(renewed,
     assert loader.stages == ["tts"]
 
 
-async def test_a_prompt_that_is_too_long_is_not_the_engines_fault(renewed, loader):
-    def too_long():
-        raise ContextFull("full")
+class Keeping(FakeLlm):
+    """Has what neighbours share, and knows how often it was to drop it."""
 
-    for _ in range(5):
-        with pytest.raises(ContextFull):
-            await renewed.run(too_long, deadline=0.0, name="llm")
-    assert renewed.renewal.out == frozenset()
+    sheds = 0
+
+    def shed(self):
+        self.sheds += 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ContextFull("The prompt is too long."),
+        InvalidTool("No lexer reads this pattern."),
+        Refused("Turns must alternate.", code="invalid_prompt"),
+    ],
+)
+async def test_what_a_client_asks_for_in_vain_is_not_the_engines_fault(error, loader):
+    llm = Keeping()
+    compute = Compute(2, timeout_s=TIMEOUT_S, renewal=Renewal(replace(fake_engines(), llm=llm), loader))
+
+    def fail():
+        raise error
+
+    try:
+        for _ in range(5):
+            with pytest.raises(type(error)):
+                await compute.run(fail, deadline=0.0, name="llm")
+        assert compute.renewal.out == frozenset()
+        assert llm.sheds == 0
+    finally:
+        compute.close()
 
 
 async def test_the_process_is_to_be_started_anew_when_an_engine_cannot_be_loaded(monkeypatch):
     monkeypatch.setattr("voiceedge.engines.renewal.BACK_OFF_S", 0.001)
     told, ended = [], threading.Event()
 
-    def spent(why):
+    def doomed(why):
         told.append(why)
         ended.set()
 
     def load(stage):
         raise MemoryError
 
-    compute = Compute(1, timeout_s=TIMEOUT_S, renewal=Renewal(fake_engines(), load), on_spent=spent)
+    compute = Compute(1, timeout_s=TIMEOUT_S, renewal=Renewal(fake_engines(), load), on_doomed=doomed)
     try:
         compute.renewal.hung("llm", 1e12)
         assert await asyncio.to_thread(ended.wait, LONG_S)
         assert told == ["llm cannot be loaded"]
     finally:
         compute.close()
+
+
+# ── where there may be no more threads ────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """From the call on no threads can be begun but those of the test."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith(("compute-", "load ")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return partial(monkeypatch.setattr, threading.Thread, "start", refuse)
+
+
+async def test_who_waits_for_a_step_that_hangs_is_told_even_if_no_thread_can_take_its_place(hangs, no_threads):
+    told, ended = [], threading.Event()
+
+    def doomed(why):
+        told.append(why)
+        ended.set()
+
+    compute = Compute(1, timeout_s=TIMEOUT_S, on_doomed=doomed)
+    try:
+        hung = hang_in(compute, hang := hangs())
+        await hang.entered()
+        no_threads()
+        with pytest.raises(EngineHung):
+            await hung
+        assert await asyncio.to_thread(ended.wait, LONG_S)
+        assert told == ["no thread can be begun"]
+    finally:
+        hang.open()
+        compute.close()
+
+
+async def test_an_engine_that_no_thread_can_load_is_lost_and_its_step_has_failed(loader, no_threads):
+    told, ended = [], threading.Event()
+
+    def doomed(why):
+        told.append(why)
+        ended.set()
+
+    def fail():
+        raise MemoryError
+
+    compute = Compute(2, timeout_s=TIMEOUT_S, renewal=Renewal(fake_engines(), loader), on_doomed=doomed)
+    try:
+        no_threads()
+        for _ in range(3):
+            with pytest.raises(EngineFailed, match="MemoryError"):
+                await compute.run(fail, deadline=0.0, name="tts")
+        assert await compute.run(lambda: "others", deadline=0.0, name="stt") == "others"
+        assert await asyncio.to_thread(ended.wait, LONG_S)
+        assert told == ["tts cannot be loaded"]
+        assert loader.stages == []
+    finally:
+        compute.close()
+
+
+async def test_a_run_that_cannot_be_judged_fails_and_its_thread_goes_on(renewed, monkeypatch):
+    def broken(stage):
+        raise RuntimeError("Nobody knows how the engine is.")
+
+    monkeypatch.setattr(renewed.renewal, "worked", broken)
+    for _ in range(3):  # more than there are threads
+        with pytest.raises(EngineFailed, match="not brought to its end"):
+            await renewed.run(lambda: "done", deadline=0.0, name="tts")
+    assert await renewed.run(lambda: "done", deadline=0.0) == "done"
+    assert not renewed.is_busy
 
 
 async def test_the_threads_forget_what_they_ran(compute):

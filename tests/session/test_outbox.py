@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from voiceedge.errors import CallerError
+from voiceedge.errors import CallerError, SlowReader
 from voiceedge.protocol.server_events import ItemDeleted, OutputAudioDelta
 from voiceedge.session import outbox as outbox_module
-from voiceedge.session.outbox import MAX_AUDIO_S, Outbox, SlowReader
+from voiceedge.session.outbox import MAX_AUDIO_S, Outbox
 
 
 def event(name):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from tests.session.machine.virtual import VirtualLoop
-from voiceedge.session.presence import Expired, Presence
+from tests.session.test_idle import Client
+from voiceedge.errors import Expired
+from voiceedge.session.bounds import DEFAULT
+from voiceedge.session.presence import Presence
 
 
 class Room:
@@ -53,6 +58,19 @@ def test_every_sign_of_life_puts_that_off():
 
 def test_who_speaks_is_there_for_as_long_as_that_takes():
     assert Room().ends_at((4, "begins"), (34, "ends")) == pytest.approx(44)
+
+
+def test_messages_other_than_audio_keep_a_session():
+    async def says_now_and_then(_: Client) -> AsyncIterator[dict[str, Any]]:
+        for _ in range(6):
+            await asyncio.sleep(0.7 * DEFAULT.idle_s)
+            yield {"type": "session.update", "session": {"type": "realtime"}}
+        yield {"type": "response.create"}
+        await asyncio.sleep(3)
+
+    client = Client()
+    client.run(says_now_and_then)
+    assert [event["response"]["status"] for _, event in client.of("response.done")] == ["completed"]
 
 
 def test_zero_is_for_ever():

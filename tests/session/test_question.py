@@ -11,7 +11,7 @@ import pytest
 from voiceedge.conversation.history import History, Item
 from voiceedge.errors import EngineFailed, InvalidRequest
 from voiceedge.protocol.items import ItemReference, parse_item
-from voiceedge.session.question import Question
+from voiceedge.session.question import Question, speech_in
 from voiceedge.session.turn import Utterance
 from voiceedge.trace import TurnTrace
 
@@ -79,6 +79,18 @@ async def test_a_reference_to_nothing_is_refused(history: History):
     with pytest.raises(InvalidRequest) as refused:
         ask((written("three", "c"), ItemReference("z")), history)
     assert refused.value.param == "response.input[1].id"
+
+
+async def test_what_is_refused_waits_for_no_words(history: History):
+    ear = Ear()
+    with pytest.raises(InvalidRequest):
+        ask((parse_item(SPOKEN), ItemReference("z")), history, ear)
+    assert ear.utterances == {}
+
+
+def test_what_is_said_in_it_is_known_before_it_is_taken():
+    assert speech_in((parse_item(SPOKEN), ItemReference("b"), written("three", "c"))) == ["AAAA"]
+    assert speech_in(None) == []
 
 
 async def test_what_is_deleted_meanwhile_is_left_out(history: History):

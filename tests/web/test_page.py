@@ -164,6 +164,19 @@ def test_a_full_node_is_said_in_words(browser, tmp_path):
         assert page.text("#trouble").startswith("The server is full: it holds 1 of 1")
 
 
+def test_a_node_that_loads_an_engine_anew_behind_a_proxy_that_sends_nobody_there_is_said_in_words(
+    browser, page_url, tmp_path
+):
+    with browse(browser, recording(tmp_path / "a.wav", (60.0, 61.0))) as page:
+        page.open(page_url)
+        page.evaluate("window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } }")
+        told = "{ status: 'loading', missing: ['stt'], sessions: 0, max_sessions: 1 }"
+        page.evaluate(f"window.fetch = async () => ({{ status: 200, json: async () => ({told}) }})")
+        page.click("#talk")
+        page.wait("window.voiceedge.inspect().state === 'ended'", PATIENCE_S)
+        assert page.text("#trouble").startswith("The server loads one of its engines anew.")
+
+
 @pytest.mark.parametrize(
     ("end", "words"), [(signal.SIGTERM, "The node is shutting down."), (signal.SIGKILL, "The connection was lost.")]
 )

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.nodes import running_node
+from tests.e2e.test_perimeter import measure
 from tests.server.test_live import traced
 from tests.web.chromium import browse
 from voiceedge.engines.fake import fake_engines
@@ -83,6 +84,13 @@ def test_open_sessions_are_shown_with_their_state_and_the_room_that_is_left(node
 
     asyncio.run(look())
     page.wait("document.querySelectorAll('#sessions li').length === 0", PATIENCE_S)
+
+
+def test_a_busy_node_says_that_it_takes_no_more_and_again_how_much_room_it_has(node, page):
+    asyncio.run(measure(node, 3.0, begin=0))
+    page.wait("document.getElementById('left').textContent === 'busy: takes no more for now'", PATIENCE_S)
+    asyncio.run(measure(node, 0.3, begin=100))
+    page.wait("document.getElementById('left').textContent === 'room for 8 more'", PATIENCE_S)
 
 
 def test_the_newest_turn_is_on_top_and_what_is_over_budget_is_named(node, page):

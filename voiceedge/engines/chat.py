@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from voiceedge.engines import Message, Prompt, Tool
 from voiceedge.engines.constraint import CALL_BEGIN, CALL_END
-from voiceedge.errors import EngineFailed
+from voiceedge.errors import Refused
 
 _INSTRUCTIONS = """\n
 # Tools
@@ -28,8 +28,13 @@ When one of them is needed to do what the user asks, answer only with a call of 
 </tool_call>
 When none is needed, answer in words."""
 """For models whose template knows no tools; behind the instructions, where it is part of every prompt's beginning."""
+REFUSED = "invalid_prompt"
+"""Code of a conversation that the model has no words for, such as two turns of the user where turns must alternate."""
+_REFUSALS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template raises, by `raise_exception` or where it expects another conversation. It is the same text for every
+prompt, so that what it does to one of them is in the prompt: no engine is at fault, and none would do better."""
 _NOW_WORDS = "Now answer in words, without a function."
-_MARKER = re.compile("\ue000([0-9]+)\ue001")
+_MARKER = re.compile("\ue000([0-9]{1,9})\ue001")
 """Stands in the rendered template where a content belongs: private-use characters, which no template has."""
 
 
@@ -91,12 +96,12 @@ class ChatFormat:
                 add_generation_prompt=header,
                 **self._words,
             )
-        except TemplateError as error:
-            raise EngineFailed(f"the chat template refused the prompt: {error}") from error
+        except _REFUSALS as error:
+            raise Refused(f"The model's chat template refuses this conversation: {error}", code=REFUSED) from error
         pieces = _MARKER.split(text)
         yield self._begin + self._template_tokens(pieces[0])
         for marker, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-            yield self._content_tokens(contents[int(marker)])
+            yield self._content_tokens(contents.at(int(marker)))
             yield self._template_tokens(piece)
 
     def _shown(
@@ -145,6 +150,16 @@ class _Contents(list[Message]):
         """The marker that stands for `content`."""
         self.append(content)
         return f"\ue000{len(self) - 1}\ue001"
+
+    def at(self, number: int) -> Message:
+        """The content that a marker stands for.
+
+        Raises:
+            Refused: none; a client wrote the marker itself, in a tool that a template takes to pieces.
+        """
+        if number >= len(self):
+            raise Refused("A tool holds characters of private use that the model's chat template needs.", code=REFUSED)
+        return self[number]
 
 
 class _Tool(dict[str, Any]):

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from voiceedge.engines import Tool, ToolChoice
 from voiceedge.engines.detokenise import bytes_of
 from voiceedge.engines.schema import Unfit, narrowed, require_end, written
-from voiceedge.errors import EngineFailed, InvalidTool
+from voiceedge.errors import InvalidTool
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -96,7 +96,7 @@ class Grammars:
         `lead` is text that must stand before the markup, because a token holds some of both.
 
         Raises:
-            InvalidTool: calls cannot be held to one of these, or there is none.
+            InvalidTool: calls cannot be held to one of these, or to all of them at once, or there is none.
         """
         offered = tuple(tool for tool in tools if choice.name in {None, tool.name})
         if not offered:
@@ -156,7 +156,12 @@ class Grammars:
 
 
 class Constraint:
-    """Where one call stands in its grammar."""
+    """Where one call stands in its grammar.
+
+    A pattern may show only in the middle of a call that no lexer of a bounded size reads it, after words that nobody
+    can foresee: that is its author's fault, and the model's weights have no part in it. So whatever is asked of a
+    grammar raises InvalidTool where the library gives up.
+    """
 
     def __init__(self, matcher: LLMatcher, closing: Mapping[Within, NDArray[np.bool_]]) -> None:
         self._matcher = matcher
@@ -202,7 +207,11 @@ class Constraint:
 
     def _require_order(self) -> None:
         if self._matcher.is_error():
-            raise EngineFailed(f"the grammar of a function call failed: {_reason(self._matcher.get_error())}")
+            raise InvalidTool(
+                "The arguments of a function cannot be held to its parameters any further: "
+                f"{_reason(self._matcher.get_error())}. Simpler patterns can be.",
+                param="tools",
+            )
 
 
 class _Vocabulary:

@@ -66,8 +66,7 @@ class Writer:
         """Choose the next token by `logits`, shape [vocabulary], and say what can be said.
 
         Raises:
-            InvalidTool: a call has begun and cannot be held to the tools.
-            EngineFailed: the grammar of a call has grown beyond its bounds.
+            InvalidTool: a call has begun and cannot be held to the tools, or not any further.
         """
         self.pending = []
         calling = self._calling

@@ -102,7 +102,7 @@ def _read_stamps(folder: Path) -> tuple[dict[str, Stamp], int]:
     path = folder / STAMPS
     try:
         return _STAMPS.decode(path.read_bytes()), path.stat().st_mtime_ns
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}, 0
 
 

@@ -30,7 +30,8 @@ TRIES = 9
 TIMEOUT_S = 5.0
 """For all of one node; an answer that takes longer is none, in a conversation."""
 
-State = Literal["ready", "full", "busy", "draining", "unreachable", "no node"]
+State = Literal["ready", "full", "busy", "loading", "draining", "unreachable", "no node"]
+"""What a node says of itself (`server/readiness`), or what has to be said of it."""
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -197,12 +198,14 @@ async def _asked(node: Candidate, probe: Probe) -> Reading:
 def _state(ready: Reply, health: int) -> tuple[State, str, _Ready]:
     """What a node says of itself, why it is not to be used, and how many sessions it has."""
     told = _read(ready, _Ready)
-    if health != 200 or told.status not in {"ready", "busy", "draining"}:
+    if health != 200 or told.status not in {"ready", "busy", "loading", "draining"}:
         return "no node", f"it answers /healthz with {health} and /readyz with {ready.status}", told
     if told.status == "draining":
         return "draining", "it is about to stop", told
     if told.status == "busy":
         return "busy", "it has no time for one more conversation", told
+    if told.status == "loading":
+        return "loading", "it loads an engine anew", told
     if told.sessions is not None and told.max_sessions is not None and told.sessions >= told.max_sessions:
         return "full", f"all {told.max_sessions} sessions are taken", told
     return "ready", "", told

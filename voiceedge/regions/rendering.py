@@ -19,6 +19,7 @@ COLOURS: dict[State, str] = {
     "ready": "green",
     "full": "yellow",
     "busy": "yellow",
+    "loading": "yellow",
     "draining": "yellow",
     "unreachable": "red",
     "no node": "red",

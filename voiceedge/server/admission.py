@@ -37,12 +37,13 @@ Reason = Literal[
     "forbidden",
     "auth_unavailable",
     "bad_request",
+    "idle",
 ]
 """Why a handshake is refused: no place is free, there is no time for one more conversation, or the node is about to
 stop (503); the tenant or the address has no place left, the tenant's hour is used up, or too many bad keys came from
 the address (429); no good key (401), a page that may not connect (403), nobody can tell whether a token is good (503),
-or a URL that asks for what is not served (400)."""
-State = Literal["ready", "busy", "draining"]
+or a URL that asks for what is not served (400). And connections that wait without a handshake, of which there are too
+many: these are closed without a word."""
 
 
 class Admission:
@@ -84,20 +85,9 @@ class Admission:
         return self._capacity is not None and self._capacity.is_busy
 
     @property
-    def state(self) -> State:
-        """What `/readyz` says.
-
-        A node that is full is ready: whoever balances by connections gives it no more, and it is not again full a
-        moment later. A busy one may have fewer than the others, and would be given all that comes.
-        """
-        if self._draining:
-            return "draining"
-        return "busy" if self.is_busy else "ready"
-
-    @property
-    def is_taking(self) -> bool:
-        """Whether new sessions should be sent here."""
-        return self.state == "ready"
+    def is_store_away(self) -> bool:
+        """Whether quotas are counted for this node alone, because the store of limits does not answer."""
+        return self._quotas is not None and self._quotas.is_store_away
 
     def drain(self) -> None:
         """Take no new sessions from now on."""

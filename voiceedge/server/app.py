@@ -18,6 +18,7 @@ from voiceedge.server.admission import Admission
 from voiceedge.server.auth import Door
 from voiceedge.server.headers import NO_SENSORS
 from voiceedge.server.mint import Mint
+from voiceedge.server.readiness import readiness
 from voiceedge.server.refusals import refusal
 from voiceedge.server.socket import Sockets
 from voiceedge.session.node import Node
@@ -81,10 +82,11 @@ def build_app(node: Node, sockets: Sockets, admission: Admission, door: Door, sh
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        body = {"sessions": admission.sessions, "max_sessions": admission.max_sessions}
-        if admission.is_taking and node.missing:  # for seconds; who talks already goes on
-            return JSONResponse({"status": "loading", "missing": sorted(node.missing), **body}, 503)
-        return JSONResponse({"status": admission.state, **body}, 200 if admission.is_taking else 503)
+        state = readiness(node, admission)
+        body: dict[str, Any] = {"status": state, "sessions": admission.sessions, "max_sessions": admission.max_sessions}
+        if state == "loading":
+            body["missing"] = sorted(node.missing)
+        return JSONResponse(body, 200 if state == "ready" else 503)
 
     async def models(_: Request) -> Response:
         names = [node.names.model, *(name for name in node.engines.names.values() if name != node.names.model)]

@@ -4,10 +4,12 @@ A node may know static keys (`ve_…`), tokens of an issuer (three parts with do
 it signs itself. Without keys and tokens it is open: whoever reaches the port may talk, and brings any key or
 none, since clients insist on sending one; but an `ek_…` has to be one of its own.
 
-An address that brings bad keys one after another is told to wait, and its tokens are not looked at meanwhile: to check
-a signature of an issuer, or to fetch a key that nobody has, is work that strangers could give. Static keys and client
-secrets from there are looked at all the same: a hash of a few bytes costs less than the refusal, none of them is
-guessed, and behind the address of one who floods there may be an office, or a mobile network, of honest people.
+An address that brings forged tokens one after another is told to wait, and its tokens are not looked at meanwhile: to
+check a signature of an issuer is work that strangers could give. But behind the address of one who floods there may be
+an office, or a mobile network, of honest people: a token that was good before is judged all the same, so that whoever
+has talked may connect anew, and so are static keys and client secrets, because a hash of a few bytes costs less than
+the refusal and none of them is guessed. For the same reason those that are not good do not count, nor does what is no
+token at all.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from voiceedge.server.api_keys import ApiKeys
 from voiceedge.server.bad_keys import BadKeys
 from voiceedge.server.client_secrets import PREFIX, ClientSecrets
 from voiceedge.server.grant import ANYBODY, Grant
+from voiceedge.server.known_tokens import KnownTokens
 from voiceedge.server.revoked import Revoked
-from voiceedge.server.tokens import Tokens
+from voiceedge.server.tokens import Tokens, UncheckedError
 from voiceedge.trace import Clock, now
 
 BEARER = "bearer "
@@ -68,6 +71,7 @@ class Door:
         self.proxies = proxies or Proxies()
         """Know the address that somebody comes from."""
         self._bad_keys = BadKeys()
+        self._good_tokens = KnownTokens()
         self._clock = clock
         self._api_keys = api_keys
         self._tokens = tokens
@@ -92,24 +96,28 @@ class Door:
 
         Raises:
             Unauthorised: no key, or one that is not good.
-            LimitReached: too many that were not good have come from the address, and this is not a good one either, or
-                is a token and was not looked at.
+            LimitReached: too many forged tokens have come from the address, and this key is not good either, or is a
+                token that nobody knows and was not looked at.
             Forbidden: the page that connects is none of those that may.
             KeysUnavailable: whether a token is good cannot be told now.
         """
         self._check_origin(headers)
         key = key_of(headers, subprotocols)
-        wait_s = 0.0 if key is None else self._bad_keys.wait_s(address, self._clock())
-        if wait_s > 0 and self._is_token(key):
+        if key is None or not self._is_token(key):
+            return await self._granted(key)
+        wait_s = self._bad_keys.wait_s(address, self._clock())
+        if wait_s > 0 and key not in self._good_tokens:
             raise _too_many(wait_s)
         try:
-            return await self._granted(key)
-        except Unauthorised:
-            if wait_s > 0:
-                raise _too_many(wait_s) from None
-            if key is not None:  # without one there was nothing to look at
-                self._bad_keys.count(address, self._clock())
+            granted = await self._granted(key)
+        except UncheckedError:
             raise
+        except Unauthorised:
+            self._good_tokens.forget(key)
+            self._bad_keys.count(address, self._clock())
+            raise
+        self._good_tokens.remember(key)
+        return granted
 
     def is_good(self, grant: Grant) -> bool:
         """Whether what was granted once still is: static keys may be taken away, and tokens revoked."""
@@ -148,9 +156,10 @@ class Door:
             return await self._tokens.grant(key)
         raise Unauthorised("The key is not good.")
 
-    def _is_token(self, key: str | None) -> bool:
-        """Whether a key is one that an issuer would have signed."""
-        return not self.is_open and key is not None and not key.startswith((PREFIX, api_keys.PREFIX))
+    def _is_token(self, key: str) -> bool:
+        """Whether a key is looked at as one that an issuer has signed."""
+        is_static = self._api_keys is not None and key.startswith(api_keys.PREFIX)
+        return self._tokens is not None and not is_static and not key.startswith(PREFIX)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         """A page of any site can make its visitor's browser connect to a node that the visitor reaches."""

@@ -11,10 +11,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voiceedge.protocol.legacy import encode_legacy
 from voiceedge.protocol.server_events import ServerEvent, encode
-from voiceedge.server.handshake import LINE, Line
+from voiceedge.server.frames import LINE, Line
 from voiceedge.session.allowance import Allowance
 
 log = logging.getLogger(__name__)
+
+Messages = AsyncIterator[str | bytes]
+"""What a client sends."""
+Send = Callable[[ServerEvent], Awaitable[None]]
+"""Sends an event to it."""
 
 SUBPROTOCOL = "realtime"
 
@@ -30,7 +35,7 @@ async def accept(socket: WebSocket) -> None:
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered(socket) else None)
 
 
-async def messages(socket: WebSocket, allowance: Allowance) -> AsyncIterator[str | bytes]:
+async def messages(socket: WebSocket, allowance: Allowance) -> Messages:
     """Texts until the client is gone, as fast as it may send them. A binary frame is read as text: there is no other.
 
     Raises:
@@ -59,7 +64,7 @@ async def rest(socket: WebSocket, seconds: float) -> None:
             await line(socket).gone.wait()
 
 
-def sender(socket: WebSocket) -> Callable[[ServerEvent], Awaitable[None]]:
+def sender(socket: WebSocket) -> Send:
     """How events are sent to this client: by their own names, or by the beta's where it asked for these."""
     if socket.headers.get("openai-beta") != "realtime=v1":
         return lambda event: _send(socket, encode(event))

@@ -1,4 +1,4 @@
-"""The handshake, before the upgrade: who is there, whether there is room, and what the session begins with."""
+"""Who comes in, before the upgrade: who is there, whether there is room, and what the session begins with."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ from voiceedge import __version__
 from voiceedge.server.admission import Admission
 from voiceedge.server.live import Figures, Live, LiveTurn, short
 from voiceedge.server.network import round_trip_ms
+from voiceedge.server.readiness import State, readiness
 from voiceedge.server.refusals import refusal
 from voiceedge.server.serving import DRAIN_S
-from voiceedge.session.compute import Compute
+from voiceedge.session.node import Node
 from voiceedge.session.session import Session
 from voiceedge.trace import Clock, cpu_now, epoch_s, now
 
@@ -58,13 +59,13 @@ class LiveSession(Struct, frozen=True):
     """Network, there and back, as the last turn tells it."""
 
 
-class Capacity(Struct, frozen=True):
+class Room(Struct, frozen=True):
     """What the node has left."""
 
     sessions: int
     max_sessions: int
-    draining: bool
-    """Takes no new sessions, because it is about to stop."""
+    state: State
+    """As `/readyz` says it."""
     queue: int
     """Engine steps that wait for a thread."""
     cpu: float | None
@@ -77,7 +78,7 @@ class Standing(Struct, frozen=True):
 
     sessions: tuple[LiveSession, ...]
     """In the order they came."""
-    capacity: Capacity
+    capacity: Room
 
 
 class Snapshot(Struct, frozen=True):
@@ -109,7 +110,7 @@ class Feed:
         live: Live,
         sessions: Callable[[], Sequence[Session]],
         admission: Admission,
-        compute: Compute,
+        node: Node,
         *,
         cores: int,
         clock: Clock = now,
@@ -123,7 +124,7 @@ class Feed:
             live: remembers the turns.
             sessions: those that are open (`Sockets.sessions`).
             admission: knows how many there may be, and whether the node is about to stop.
-            compute: has the queue for the CPU.
+            node: has the queue for the CPU, and knows which engines are missing.
             cores: that the node may use, as its threads are planned.
             clock: seconds.
             cpu: seconds of CPU time used so far.
@@ -133,7 +134,7 @@ class Feed:
         self._live = live
         self._sessions = sessions
         self._admission = admission
-        self._compute = compute
+        self._node = node
         self._cores = cores
         self._clock = clock
         self._cpu = cpu
@@ -208,11 +209,11 @@ class Feed:
         return self._seen[1]
 
     def _look(self) -> Standing:
-        capacity = Capacity(
+        capacity = Room(
             sessions=self._admission.sessions,
             max_sessions=self._admission.max_sessions,
-            draining=self._admission.is_draining,
-            queue=self._compute.waiting,
+            state=readiness(self._node, self._admission),
+            queue=self._node.compute.waiting,
             cpu=self._busy_cores(),
             cores=self._cores,
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import threading
+from collections.abc import Callable
 
 from voiceedge.session.compute import Compute
 
@@ -23,10 +23,14 @@ LAST_WORDS_S = 5.0
 """How long a process that ends at once may take to say why."""
 
 
-def finish(why: str) -> None:
-    """Let the running answers finish, and stop; as after SIGTERM. May be called from any thread."""
+def finish(drain: Callable[[], None], why: str) -> None:
+    """Let the running answers finish, and stop. May be called from any thread.
+
+    `drain` is the server's own (`Server.finish`). A signal to itself would count as somebody's second one where the
+    node drains already, and cut those answers off.
+    """
     log.critical("%s: this process stops, so that it is started anew.", why)
-    os.kill(os.getpid(), signal.SIGTERM)
+    drain()
 
 
 def die() -> None:
@@ -42,10 +46,10 @@ def leave(compute: Compute) -> None:
 
     Returns where nothing hangs; `compute` is closed.
     """
-    if compute.spent is not None or compute.is_stuck:
+    if compute.doomed is not None or compute.is_stuck:
         logging.shutdown()
         sys.stdout.flush()
-        os._exit(0 if compute.spent is None else UNWELL)
+        os._exit(0 if compute.doomed is None else UNWELL)
 
 
 def _say_where() -> None:

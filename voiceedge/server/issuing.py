@@ -15,6 +15,7 @@ from jwt.algorithms import OKPAlgorithm
 from jwt.utils import base64url_encode
 
 from voiceedge.errors import ConfigError
+from voiceedge.server.logs import printable
 
 PRIVATE_FILE, PUBLIC_FILE = "issuer.pem", "issuer.jwks.json"
 REQUIRED = ("iss", "aud", "sub", "exp", "nbf")
@@ -94,8 +95,3 @@ def unchecked(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise ConfigError(f"That is no token: {printable(str(error))}.") from error
-
-
-def printable(text: str) -> str:
-    r"""What a stranger wrote, safe for a terminal: all that is no visible character is spelt as \x1b, \n or \ud800."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -124,13 +124,15 @@ def read_key_set(text: bytes) -> dict[str | None, PyJWK]:
     """
     try:
         keys = [key for key in PyJWKSet.from_json(text.decode()) if _signs(key)]
-    except (jwt.PyJWTError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, AttributeError, LookupError, TypeError, RuntimeError) as error:
         raise InvalidKeySet(f"that is no key set ({type(error).__name__})") from error
     if not keys:
         raise InvalidKeySet("it holds no public key for signatures")
     found: dict[str | None, PyJWK] = {key.key_id: key for key in keys if isinstance(key.key_id, str)}
     if len(keys) == 1:
         found[None] = keys[0]
+    if not found:
+        raise InvalidKeySet("it holds several keys, and none has an id")
     return found
 
 

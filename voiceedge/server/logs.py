@@ -141,7 +141,7 @@ def rfc3339(at: float) -> str:
 
 
 def printable(text: str) -> str:
-    r"""One line, whatever is in it: what is no visible character is spelt as \x1b, \n or \ud800."""
+    r"""What a stranger wrote, safe for a line and a terminal: what is not visible is spelt as \x1b, \n or \ud800."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

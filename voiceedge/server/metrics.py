@@ -26,7 +26,7 @@ from voiceedge.server.build import Build
 from voiceedge.server.network import NETWORK, ROUND_TRIP
 from voiceedge.server.step_tally import OTHER, StepTally
 from voiceedge.server.throttle import Kind
-from voiceedge.session.compute import MOST_LOST, Compute, StepSink
+from voiceedge.session.compute import MOST_HANGING, NEEDED_BY, Compute, StepSink
 from voiceedge.trace import MILLISECONDS_A_SECOND, SEGMENTS, now
 
 TURN_BUCKETS_S = (
@@ -41,7 +41,7 @@ LOOP_CHECK_S = 0.25
 """How often the event loop is asked how late it is: it sends audio every 20 ms or more, and is seldom late for less."""
 
 STATUSES = ("completed", "incomplete", "cancelled", "failed")
-STEPS = ("vad", "end of turn", "stt", "sentence end", "llm", "tts", "tools", "count")
+STEPS = tuple(NEEDED_BY)
 """Names that steps have in `Compute`."""
 TOKENS = {"prefill": "prefill_tokens", "cached": "cached_tokens", "completion": "completion_tokens"}
 """Kinds of tokens, and the facts that count them."""
@@ -229,6 +229,11 @@ class _Watched(Collector):
         yield GaugeMetricFamily(
             "voiceedge_load", "Engine steps that run, or keep a listener waiting, a thread.", self._compute.load
         )
+        yield GaugeMetricFamily(
+            "voiceedge_limits_store_away",
+            "1 while the store of limits does not answer: tenants then have their hour once on each node.",
+            admission.is_store_away,
+        )
         yield GaugeMetricFamily("voiceedge_steps_waiting", "Engine steps that wait to run.", self._compute.waiting)
         yield from self._engines()
 
@@ -246,8 +251,8 @@ class _Watched(Collector):
         yield missing
         yield GaugeMetricFamily(
             "voiceedge_threads_lost",
-            f"Threads that hang inside an engine; at {MOST_LOST} the process stops, to be started anew.",
-            self._compute.lost,
+            f"Threads that hang inside an engine; at {MOST_HANGING} the process stops, to be started anew.",
+            self._compute.hanging,
         )
 
 

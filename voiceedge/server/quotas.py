@@ -37,6 +37,11 @@ NOT_INSTALLED = (
 class Counts(Protocol):
     """Counts what is used, by name, in windows of an hour. Never raises, and never takes long."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether what is counted together with other nodes is not: the store of it does not answer."""
+        ...
+
     async def wait_s(self, name: str, limit: float, amount: float) -> float:
         """Seconds until the limit leaves so much; 0 where it does."""
         ...
@@ -56,6 +61,11 @@ class OwnCounts:
     def __init__(self, clock: Clock = now) -> None:
         self._windows = Windows()
         self._clock = clock
+
+    @property
+    def is_away(self) -> bool:
+        """There is no store that could be."""
+        return False
 
     async def wait_s(self, name: str, limit: float, amount: float) -> float:
         """As `Use.wait_s`, from now on."""
@@ -112,6 +122,11 @@ class Quotas:
     def __init__(self, limits: Mapping[What, float], counts: Counts) -> None:
         self._limits = limits
         self._counts = counts
+
+    @property
+    def is_store_away(self) -> bool:
+        """Whether the node counts for itself, because the store does not answer."""
+        return self._counts.is_away
 
     def of(self, grant: Grant, address: str) -> Quota | None:
         """The quota of whoever has this grant; None where nothing of theirs is limited.

@@ -8,7 +8,7 @@ from websockets.frames import OP_TEXT, apply_mask  # type: ignore[attr-defined] 
 from websockets.protocol import OPEN, Protocol
 from websockets.streams import StreamReader
 
-from voiceedge.server.handshake import HandshakeProtocol
+from voiceedge.server.frames import FrameProtocol
 
 _FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F
 _WHOLE_TEXT = _FIN | OP_TEXT
@@ -19,7 +19,7 @@ _BEFORE_A_FRAME = StreamReader.at_eof.__code__
 """Where websockets' parser waits for one: everywhere else it waits for the rest of one."""
 
 
-class ReadingProtocol(HandshakeProtocol):
+class ReadingProtocol(FrameProtocol):
     """Takes a message that came as one frame by the shortest way.
 
     Audio comes as one text frame a message, and each in a packet of its own. What else there is (fragments, control

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -26,15 +26,13 @@ from voiceedge.protocol.server_events import (
     identified,
 )
 from voiceedge.protocol.session_config import SessionConfig
+from voiceedge.server.connection import Messages, Send
 from voiceedge.server.logs import in_session
 from voiceedge.server.recording_shelf import Shelf
 from voiceedge.server.recording_writer import Heard, Sent, Writer
 from voiceedge.trace import Clock, epoch_s, now
 
 log = logging.getLogger(__name__)
-
-Send = Callable[[ServerEvent], Awaitable[None]]
-Messages = AsyncIterator[str | bytes]
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of what waits to be written; full: what comes is left out, and counted. Some minutes of all sessions of a node."""
@@ -157,15 +155,17 @@ class Recorder:
                 entry = self._waiting.get(timeout=TIDY_S)
                 if entry is None:
                     break
-                with in_session(entry[0].session_id):
+                with in_session(entry[0].session_id), _surviving("The recording cannot be gone on with."):
                     self._take(*entry)
                 if entry[1] is _Control.BEGIN or entry[1] is _Control.END:
                     self._tidy()
             if self._clock() - self._tidied >= TIDY_S:
                 self._tidy()
         for recording in list(self._open.values()):
-            with in_session(recording.session_id):
+            with in_session(recording.session_id), _surviving("The recording has no end."):
                 self._end(recording, "the node stopped")
+        with _surviving("Recordings that nobody agrees to any more are left."):
+            self._delete_unwanted()
 
     def _take(self, recording: _Recording, what: _What, at: float) -> None:
         try:
@@ -224,15 +224,20 @@ class Recorder:
         except OSError as error:
             log.warning("The end of the recording cannot be written: %s", error.strerror)
             writer.files.close()
+        except Exception:  # whatever it is, there is more to be done
+            writer.files.close()
+            log.exception("The end of the recording cannot be written.")
         else:
             log.info("%.0f s were recorded in %s", writer.files.seconds, writer.files.folder.name)
 
     def _withdraw(self, recording: _Recording) -> None:
-        writer = self._forget(recording)
-        if writer is not None:
-            writer.files.close()
         if recording.folder is not None:
-            self._unwanted.add(recording.folder)
+            self._unwanted.add(recording.folder)  # first of all: it is tried until it is done
+        writer = self._forget(recording)
+        try:
+            if writer is not None:
+                writer.files.close()
+        finally:
             self._delete_unwanted()
 
     def _delete_unwanted(self) -> None:
@@ -257,8 +262,14 @@ class Recorder:
         return writer
 
     def _tidy(self) -> None:
-        """Delete what is too old, and what is too much."""
+        """Delete what is too old, and what is too much, and what could not be deleted before."""
         self._tidied = self._clock()
+        with _surviving("Recordings cannot be looked through."):
+            self._delete_surplus()
+        with _surviving("Recordings that nobody agrees to any more are left."):
+            self._delete_unwanted()
+
+    def _delete_surplus(self) -> None:
         try:
             surplus = self._shelf.surplus()
         except OSError as error:
@@ -269,7 +280,6 @@ class Recorder:
                 recording.is_over = True
                 self._end(recording, "there was no room for it")
         self._unwanted.update(surplus)
-        self._delete_unwanted()
 
 
 class _Tap:
@@ -329,6 +339,16 @@ class _Tap:
     def _say(self, control: _Control) -> None:
         if self._recording is not None:
             self._recorder.put(self._recording, control, self._clock())
+
+
+@contextmanager
+def _surviving(complaint: str) -> Iterator[None]:
+    """Go on whatever happens inside: a recorder whose thread has ended would delete nothing any more."""
+    try:
+        yield
+    except Exception:  # want of memory among it
+        with suppress(Exception):
+            log.exception(complaint)
 
 
 def _interrupts(config: SessionConfig) -> bool:

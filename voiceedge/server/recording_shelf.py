@@ -17,12 +17,12 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from voiceedge.config import BYTES_A_MEGABYTE
 from voiceedge.errors import ConfigError
 from voiceedge.server.recording_files import AUDIO, EVENTS, Files
 from voiceedge.trace import epoch_s
 
 SECONDS_A_DAY = 24 * 60 * 60
-BYTES_A_MEGABYTE = 1_000_000
 _STAMP = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)-sess_[0-9a-f]{1,64}(-\d{1,6})?", re.ASCII)
 _SESSION = re.compile(r"sess_[0-9a-f]{1,64}", re.ASCII)

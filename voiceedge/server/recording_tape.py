@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from voiceedge.audio.codec import Codec, Decoder, codec
 from voiceedge.audio.pcm import PCM, to_int16
 from voiceedge.audio.resample import Resampler
+from voiceedge.session.listening import SILENT_CLIENT_S
 
 Samples = NDArray[np.int16]
 
 RATE_HZ = 24_000
 """The wire's own rate; telephone formats are brought up to it."""
-PAUSE_S = 1.5
-"""A client that sends nothing for longer has paused; less is the network, and the rest of a word follows. As in
-`session/listening`."""
 LONGEST_PAUSE_S = 30.0
 """A longer one in which nobody says anything is shortened to this."""
 KEPT_S = 10.0
@@ -107,7 +105,7 @@ class Tape:
             self._runs_out = begin
         self._shorten_pause(begin)
         gap_s = begin - self._runs_out
-        if gap_s > PAUSE_S or (gap_s > 0 and not self._heard):  # who has said nothing yet is cut off nowhere
+        if gap_s > SILENT_CLIENT_S or (gap_s > 0 and not self._heard):  # who has said nothing yet is cut off nowhere
             self._pause(round(gap_s * RATE_HZ))
         self._runs_out = max(self._runs_out, begin) + samples / RATE_HZ
         self._heard += samples

@@ -8,18 +8,18 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from voiceedge.server.knocking import Knocking
+
 HEAD_BYTES = 16 * 1024
 """Longest head that is waited for: twice the longest line that websockets takes."""
 REQUEST_S = 10.0
 """How long a request may take to be there: the first one from the connect, a later one from its first byte."""
 _UNREAD = (h11.IDLE, h11.SEND_BODY)
 """States of a client whose request has not begun, or is not whole."""
-
-
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
-
-
+"""Headers that each say where a body ends; a request has one of them at most."""
 _VERSIONS = frozenset({b"1.0", b"1.1"})
+"""Of HTTP, that are read here."""
 
 
 class _Requests(h11.Connection):
@@ -44,10 +44,17 @@ class _Requests(h11.Connection):
 
 
 class RequestProtocol(H11Protocol):
-    """Gives up a client that sends too much before it is known who it is, or too little."""
+    """Gives up a client that sends too much before it is known who it is, or too little.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        args: uvicorn's.
+        knocking: Counts those that are no session.
+        kwargs: uvicorn's.
+    """
+
+    def __init__(self, *args: Any, knocking: Knocking | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._knocking = Knocking() if knocking is None else knocking
         self.conn = _Requests(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
         self._late: asyncio.TimerHandle | None = None
         self._is_upgraded = False
@@ -56,11 +63,13 @@ class RequestProtocol(H11Protocol):
         """Begin to wait for a request."""
         super().connection_made(transport)
         self._wait()
+        self._knocking.begin(transport, self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         super().connection_lost(exc)
         self._wait_no_longer()
+        self._knocking.end(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -78,7 +87,14 @@ class RequestProtocol(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over: what comes from now on is no request."""
         self._is_upgraded = True
+        self._knocking.end(self.transport)
         super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """An answer is out: who asks again need not be older for it than others."""
+        if not self.transport.is_closing():
+            self._knocking.begin(self.transport, self.client)
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, if nothing else was answered yet; the app behind it hears of a client that left."""

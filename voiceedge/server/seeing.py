@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voiceedge.config import Config
+from voiceedge.config import BYTES_A_MEGABYTE, Config
 from voiceedge.errors import ConfigError
 from voiceedge.server.build import Build
 from voiceedge.server.judging import Judge, read_budget
@@ -20,7 +20,6 @@ from voiceedge.session.node import TurnSink
 if TYPE_CHECKING:  # an extra, that may not be here
     from voiceedge.server.spans import Spans
 
-BYTES_A_MEGABYTE = 1_000_000
 NOT_INSTALLED = (
     "otlp_endpoint is set, and OpenTelemetry is not installed: run `pip install 'voiceedge[otel]'`, or unset it "
     "(also OTEL_EXPORTER_OTLP_ENDPOINT)."

@@ -9,8 +9,10 @@ import signal
 import socket
 import ssl
 import sys
+from contextlib import suppress
 from contextvars import Context
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,7 +20,9 @@ from starlette.applications import Starlette
 from voiceedge.config import Config, Supervision
 from voiceedge.errors import ConfigError
 from voiceedge.server.admission import Admission
+from voiceedge.server.doorstep import Doorstep
 from voiceedge.server.headers import Headers
+from voiceedge.server.knocking import Knocking
 from voiceedge.server.reading import ReadingProtocol
 from voiceedge.server.request import HEAD_BYTES, RequestProtocol
 from voiceedge.server.socket import Sockets
@@ -70,7 +74,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but the first signal drains and the second one stops at once."""
+    """uvicorn, but the first signal drains and the second one stops at once.
+
+    The node may drain by itself (`finish`). Whoever then sends a first signal wants just that, and the answers finish.
+    """
 
     def __init__(
         self,
@@ -81,6 +88,7 @@ class Server(uvicorn.Server):
         *,
         drain_s: float = DRAIN_S,
         supervisor: Supervisor | None = None,
+        knocking: Knocking | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -103,9 +111,13 @@ class Server(uvicorn.Server):
         )
         self._sockets = sockets
         self._admission = admission
+        self._knocking = Knocking() if knocking is None else knocking
         self._drain_s = drain_s
         self._supervisor = supervisor or Supervisor(Supervision())
         self._draining: asyncio.Task[None] | None = None
+        self._is_signalled = False
+        self._is_to_finish = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # once it listens
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on bound sockets until a signal."""
@@ -113,21 +125,20 @@ class Server(uvicorn.Server):
             await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. uvicorn's own leaves a TLS handshake the time that asyncio does."""
-        loop, tls = asyncio.get_running_loop(), self.config.ssl
-        self.servers = [
-            await loop.create_server(
-                self._connection,
-                sock=bound,
-                backlog=BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
-                ssl_shutdown_timeout=None if tls is None else FAREWELL_S,
-            )
-            for bound in sockets or ()
-        ]
+        """Listen. uvicorn's own does not see a connection before its TLS handshake is over."""
+        self.servers = [await self._listen(bound) for bound in sockets or ()]
         self.started = True
         self._supervisor.ready()
+        self._loop = asyncio.get_running_loop()
+        if self._is_to_finish:
+            self._begin_draining()
+
+    def finish(self) -> None:
+        """Drain, if that has not begun yet; no signal. May be called from any thread."""
+        self._is_to_finish = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: it has come to its end
+                self._loop.call_soon_threadsafe(self._begin_draining, context=Context())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's shape
         """Drain on the first SIGINT or SIGTERM, exit at once on the second."""
@@ -136,16 +147,31 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().call_soon_threadsafe(self._asked_to_stop, name, context=Context())
 
     def _connection(self) -> RequestProtocol:
-        return RequestProtocol(self.config, self.server_state, {})
+        return RequestProtocol(self.config, self.server_state, {}, knocking=self._knocking)
+
+    async def _listen(self, bound: socket.socket) -> Any:
+        """Accept connections; what is returned can be closed, as uvicorn does."""
+        if (tls := self.config.ssl) is None:
+            return await asyncio.get_running_loop().create_server(self._connection, sock=bound, backlog=BACKLOG)
+        doorstep = Doorstep(
+            bound, tls, self._knocking, self._connection, handshake_s=HANDSHAKE_S, farewell_s=FAREWELL_S
+        )
+        doorstep.open(BACKLOG)
+        return doorstep
 
     def _asked_to_stop(self, name: str) -> None:
+        if self._is_signalled:
+            self.should_exit = self.force_exit = True
+            return
+        self._is_signalled = True
+        log.info("%s: finishing the running answers (again: stop at once)", name)
+        self._begin_draining()
+
+    def _begin_draining(self) -> None:
         if self._draining is None:
-            log.info("%s: finishing the running answers (again: stop at once)", name)
             self._admission.drain()
             self._supervisor.stopping()
             self._draining = asyncio.create_task(self._drain(), name="drain")
-        else:
-            self.should_exit = self.force_exit = True
 
     async def _drain(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from typing import Protocol
@@ -14,25 +14,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from voiceedge.config import Config
 from voiceedge.errors import (
     CallerError,
-    InvalidRequest,
+    Expired,
     KeysUnavailable,
     LimitReached,
     Overloaded,
+    SlowReader,
     Unauthorised,
 )
-from voiceedge.protocol.server_events import ServerEvent, error_event
+from voiceedge.protocol.server_events import error_event
 from voiceedge.protocol.session_config import SessionConfig
 from voiceedge.server.admission import STOPPING, Admission
 from voiceedge.server.auth import REVOKED, Door
-from voiceedge.server.connection import accept, close, line, messages, rest, sender
+from voiceedge.server.connection import Messages, Send, accept, close, line, messages, rest, sender
 from voiceedge.server.entrance import Entrance, Guest
 from voiceedge.server.grant import Grant
 from voiceedge.server.memory import give_back
 from voiceedge.server.refusals import refuse
 from voiceedge.server.throttle import Throttling
 from voiceedge.session.node import Node
-from voiceedge.session.outbox import Outbox, SlowReader
-from voiceedge.session.presence import Expired
+from voiceedge.session.outbox import Outbox
 from voiceedge.session.session import Session
 from voiceedge.trace import epoch_s
 
@@ -61,12 +61,8 @@ class Witness(Protocol):
         ...
 
 
-Messages = AsyncIterator[str | bytes]
-Send = Callable[[ServerEvent], Awaitable[None]]
-
-
-class Recorder(Protocol):
-    """Records sessions that agree to it (`server/recording`)."""
+class Follows(Protocol):
+    """Records sessions that agree to it: `server/recording`, which is imported only where that is wanted."""
 
     def follow(
         self, config: Callable[[], SessionConfig], messages: Messages, send: Send
@@ -85,7 +81,7 @@ class Sockets:
         door: Door,
         witness: Witness | None = None,
         throttling: Throttling | None = None,
-        recorder: Recorder | None = None,
+        recorder: Follows | None = None,
     ) -> None:
         self._node = node
         self._throttling = throttling or Throttling(Config())
@@ -191,7 +187,7 @@ async def _run(session: Session, heard: Messages, outbox: Outbox) -> tuple[int, 
     except TimeoutError:
         if not limit.expired():
             raise
-        await _say_last(outbox, InvalidRequest(TOO_LONG, code="session_expired"))
+        await _say_last(outbox, Expired(TOO_LONG))
         return GOING_AWAY, TOO_LONG
     except ExceptionGroup as failed:
         if (ended := failed.subgroup((LimitReached, Expired))) is None:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voiceedge.config import Config
-from voiceedge.errors import LimitReached
+from voiceedge.errors import Flood, LimitReached
 from voiceedge.server.bucket import TokenBucket
 from voiceedge.server.quotas import Quota, What
-from voiceedge.session.allowance import Flood
 from voiceedge.trace import Clock, now
 
 LONGEST_WAIT_S = 60.0
 """Who would have to wait for longer is told so and closed with 1008. Clients that wait for a pong give up after 20 to
-40 s by themselves, and do not know why."""
+40 s by themselves, and do not know why: while they wait, the pings behind what they have sent are not read. So a third
+append of the longest that is legal (327 s) is refused rather than left waiting for three minutes, though the same
+recording in pieces of half a minute is only slowed down, and pings are read between any two of them."""
 MESSAGES_AHEAD_S = 30.0
 """So many seconds of messages may come at once."""
 BYTES_AHEAD = 32 * 1024 * 1024
@@ -165,7 +166,8 @@ class Throttle:
     async def _wait(self, kind: Kind, seconds: float) -> None:
         if seconds > LONGEST_WAIT_S:
             raise Flood(
-                f"This session sends more {kind} than it may, and would have to wait for {math.ceil(seconds)} s.",
+                f"This session sends more {kind} than it may, and would have to wait for {math.ceil(seconds)} s; "
+                "smaller pieces are only slowed down.",
                 retry_after_s=math.ceil(seconds),
             )
         begun = self._clock()

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from voiceedge.config import Config
 from voiceedge.errors import ConfigError
+from voiceedge.server.watched_file import Version, version_of
 
 log = logging.getLogger(__name__)
-
-Version = tuple[int, int, int]
-"""What tells a changed file: when it was written, its size, and its inode, as one may be put in another's place."""
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -59,15 +57,17 @@ class Certificate:
         versions = self._versions()
         if versions == self._read:
             return self._current
-        self._read = versions  # whatever is in them: the same files are not read twice
         try:
             # never into the context in use: OpenSSL takes the certificate, and only then looks whether the key fits
             self._current = _context(self._certificate, self._key)
         except ConfigError as error:
+            if not isinstance(error, _UnreadableError):  # that may pass without a change that can be seen
+                self._read = versions  # what is in them will not get better: it is not read twice
             if str(error) != self._complaint:
                 log.warning("The certificate that was read before stays in use. %s", error)
             self._complaint = str(error)
         else:
+            self._read = versions
             log.info("The TLS certificate %s was renewed.", self._certificate)
             self._complaint = None
         return self._current
@@ -76,17 +76,16 @@ class Certificate:
         """Called in every handshake, also of a client that names no host: what it gets is decided here."""
         connection.context = self.refresh()
 
-    def _versions(self) -> tuple[Version | None, Version | None]:
-        return _version(self._certificate), _version(self._key)
+    def _versions(self) -> tuple[Version, Version] | None:
+        """Which versions of the two files are there; None while one of them cannot be seen."""
+        try:
+            return version_of(self._certificate), version_of(self._key)
+        except OSError:
+            return None
 
 
-def _version(path: Path) -> Version | None:
-    """Which version of a file is there; None where none can be seen."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+class _UnreadableError(ConfigError):
+    """A file cannot be read, whatever is in it."""
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -95,14 +94,14 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises:
         ConfigError: a file cannot be read, or is not what it should be; says which.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; what a distribution's OpenSSL allows differs
-    context.set_alpn_protocols(["http/1.1"])
     for path, name in ((certificate, "certificate"), (key, "key")):
         try:
             path.open("rb").close()
         except OSError as error:  # OpenSSL would not say of which file
-            raise ConfigError(f"Cannot read the TLS {name} {path}: {error.strerror}.") from error
+            raise _UnreadableError(f"Cannot read the TLS {name} {path}: {error.strerror}.") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996; what a distribution's OpenSSL allows differs
+    context.set_alpn_protocols(["http/1.1"])
 
     def password() -> str:
         raise ConfigError(f"The TLS key {key} is encrypted, and nobody is here to type its password: decrypt it.")
@@ -115,5 +114,5 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
         reason = (error.reason or "unreadable").replace("_", " ").lower()
         raise ConfigError(f"{certificate} and {key} are no PEM certificate and its key ({reason}).") from error
     except OSError as error:  # gone since it was looked at
-        raise ConfigError(f"Cannot read {certificate} and {key}: {error.strerror}.") from error
+        raise _UnreadableError(f"Cannot read {certificate} and {key}: {error.strerror}.") from error
     return context

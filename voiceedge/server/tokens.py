@@ -36,7 +36,11 @@ Moment = Annotated[float, Meta(ge=0, le=2**53)]
 """Seconds since 1970; RFC 7519 allows fractions, and JSON infinity."""
 
 
-class Allowance(Limits, frozen=True):
+class UncheckedError(Unauthorised):
+    """A token is not good, which could be seen without checking a signature."""
+
+
+class Claim(Limits, frozen=True):
     """The claim `voiceedge` of a token."""
 
     tenant: Name | None = None
@@ -50,7 +54,7 @@ class _Claims(Struct, frozen=True):
     exp: Moment
     nbf: Moment
     jti: Name | None = None
-    voiceedge: Allowance = Allowance()
+    voiceedge: Claim = Claim()
 
 
 class Tokens:
@@ -85,14 +89,12 @@ class Tokens:
         """Say what the bearer of a token may do.
 
         Raises:
-            Unauthorised: it is not good; one message for whatever is wrong with it, but for its time.
+            Unauthorised: it is not good; one message for whatever is wrong with it, but for its time. UncheckedError,
+                if that cost next to nothing.
             KeysUnavailable: that cannot be told now.
         """
+        algorithm, key = await self._named(token)
         try:
-            if len(token) > MAX_TOKEN_BYTES:
-                raise _not_good()
-            header = jwt.get_unverified_header(token)
-            algorithm, key = await self._key(header)
             claims = msgspec.convert(self._decoded(token, key, algorithm), _Claims)
             msgspec.json.encode(claims)  # JSON may hold half a character (\ud800), which goes into no log and no answer
         except (jwt.InvalidTokenError, jwt.PyJWKError, msgspec.ValidationError, *_UNREADABLE) as error:
@@ -111,6 +113,20 @@ class Tokens:
             updates=(allowed.session,) if allowed.session else (),
             **allowed.limits(),
         )
+
+    async def _named(self, token: str) -> tuple[str, PyJWK | bytes]:
+        """Find what a token is checked with.
+
+        Raises:
+            UncheckedError: there is nothing.
+            KeysUnavailable: that cannot be told now.
+        """
+        try:
+            if len(token) > MAX_TOKEN_BYTES:
+                raise _not_good()
+            return await self._key(jwt.get_unverified_header(token))
+        except (Unauthorised, jwt.InvalidTokenError, jwt.PyJWKError, *_UNREADABLE) as error:
+            raise UncheckedError(str(_not_good())) from error
 
     async def _key(self, header: dict[str, Any]) -> tuple[str, PyJWK | bytes]:
         algorithm, key_id = header.get("alg"), header.get("kid")

@@ -12,6 +12,20 @@ from voiceedge.errors import ConfigError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+Version = tuple[int, int, int, int]
+"""What tells a changed file: when it was written, its size, its inode, as one may be put in another's place, and when
+that or who may read it last changed."""
+
+
+def version_of(path: Path) -> Version:
+    """Which version of a file is there.
+
+    Raises:
+        OSError: none can be seen.
+    """
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns
+
 
 class WatchedFile(Generic[T]):
     """What a file says, read again when it has changed.
@@ -31,7 +45,7 @@ class WatchedFile(Generic[T]):
         self._path = path
         self._parse = parse
         self._kind = kind
-        self._version: tuple[int, int] | None = None
+        self._version: Version | None = None
         self._complaint: str | None = None
         self._read()
 
@@ -53,8 +67,7 @@ class WatchedFile(Generic[T]):
 
     def _read(self) -> None:
         try:
-            stat = self._path.stat()
-            version = (stat.st_mtime_ns, stat.st_size)
+            version = version_of(self._path)
             if version == self._version:
                 return
             text = self._path.read_bytes()

@@ -6,13 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from voiceedge.audio.codec import codec
-from voiceedge.errors import LimitReached
-
-
-class Flood(LimitReached):
-    """The client sends so much more than it may that it would have to wait too long; its socket is closed with 1008."""
-
-    wire_code = "rate_limit_exceeded"
+from voiceedge.errors import Flood, LimitReached
 
 
 class Allowance(Protocol):
@@ -22,6 +16,7 @@ class Allowance(Protocol):
         """A message has come, and its session has not seen it yet. May wait.
 
         Raises:
+            LimitReached: there is no more; the socket is closed with 1008.
             Flood: no wait that a client would sit out is long enough.
         """
         ...
@@ -64,6 +59,15 @@ class AudioGate:
         self._allowance = allowance
         self._on_shut = on_shut
         self._is_shut = False
+
+    async def take(self, seconds: float) -> None:
+        """Take so much audio, in a message that is answered for itself; may wait.
+
+        Raises:
+            LimitReached: see `Allowance.audio`.
+            Flood: likewise.
+        """
+        await self._allowance.audio(seconds)
 
     async def admits(self, audio: bytes, wire_format: str) -> bool:
         """Whether audio in this format may be heard; may wait.

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024
 """Steps that may wait. A session has at most a handful, so more means that the node is far beyond its sessions."""
-MOST_LOST = 3
+MOST_HANGING = 3
 """Threads that may hang at a time. Each keeps the weights that it is in, and there is no way to end it but with the
 process: once can be chance, three times is a machine or a model that will not get better."""
 CLOSE_S = 5.0
@@ -69,7 +69,7 @@ class Compute:
         *,
         renewal: Renewal | None = None,
         timeout_s: float = STEP_TIMEOUT_S,
-        on_spent: Callable[[str], None] | None = None,
+        on_doomed: Callable[[str], None] | None = None,
     ) -> None:
         """Start the threads.
 
@@ -78,20 +78,20 @@ class Compute:
             observe: is told of each of them.
             renewal: what loads engines anew; None where nothing does.
             timeout_s: a step that takes longer is given up, and its thread replaced.
-            on_spent: called once, from a thread, with why this cannot go on for long: the process should be started
+            on_doomed: called once, from a thread, with why this cannot go on for long: the process should be started
                 anew.
         """
         self._observe = observe
         self._renewal = renewal
         self._timeout_s = timeout_s
-        self._on_spent = on_spent
+        self._on_doomed = on_doomed
         self.longest_s: dict[str, float] = {}
         """The longest step so far by name, in seconds: what a more urgent step may have to wait for a thread."""
         self._load = Load(workers)
         self._waiting = Waiting(self._is_out)  # full: `Overloaded`
         self._runs: list[Run] = []  # what runs, one a thread
-        self._lost: list[Run] = []  # what was given up and has not come back
-        self._spent: str | None = None
+        self._hanging: list[Run] = []  # what was given up and has not come back
+        self._doomed: str | None = None
         self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._closed = False
@@ -119,19 +119,19 @@ class Compute:
         return bool(self._waiting) or len(self._runs) >= len(self._threads)
 
     @property
-    def lost(self) -> int:
+    def hanging(self) -> int:
         """Threads that hang inside an engine."""
-        return len(self._lost)
+        return len(self._hanging)
 
     @property
     def is_stuck(self) -> bool:
         """Whether threads would not end with the process: they hang, or load an engine."""
-        return bool(self._lost) or (self._renewal is not None and bool(self._renewal.out))
+        return bool(self._hanging) or (self._renewal is not None and bool(self._renewal.out))
 
     @property
-    def spent(self) -> str | None:
+    def doomed(self) -> str | None:
         """Why the process should be started anew; None while it need not."""
-        return self._spent
+        return self._doomed
 
     @property
     def renewal(self) -> Renewal | None:
@@ -199,7 +199,7 @@ class Compute:
             thread.join(max(until - now(), 0.0))
         self._watchdog.close()
         with self._wake:
-            self._lost += self._runs
+            self._hanging += self._runs
 
     def _submit(
         self,
@@ -224,9 +224,14 @@ class Compute:
     # ── the threads ───────────────────────────────────────────────────────────────────────────────────
 
     def _begin_thread(self) -> None:
+        """Begin a thread that works.
+
+        Raises:
+            RuntimeError: there may be no more.
+        """
         thread = threading.Thread(target=self._work, name=f"compute-{next(self._names)}", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only those that have begun can be waited for
 
     def _work(self) -> None:
         while self._run_next():
@@ -237,6 +242,14 @@ class Compute:
         run = self._next()
         if run is None:
             return False
+        try:
+            return self._do(run)
+        except BaseException:  # nobody may wait for ever, and the thread has to go on
+            log.exception("A run of %s was not brought to its end.", run.name)
+            return self._abort(run)
+
+    def _do(self, run: Run) -> bool:
+        """Run what was taken, and give what came of it to those who wait; False when this thread is to end."""
         outcomes = run.outcomes()
         ran_s = now() - run.begun
         if not self._come_back(run, ran_s):
@@ -276,8 +289,20 @@ class Compute:
         log.warning("A step of %s came back after %.0f s; nobody waits for it any more.", run.name, ran_s)
         run.leave()
         with self._wake:
-            self._lost = [other for other in self._lost if other is not run]
+            self._hanging = [other for other in self._hanging if other is not run]
         return False
+
+    def _abort(self, run: Run) -> bool:
+        """Fail whatever of a run nobody has been told of; False when it was given up."""
+        with self._wake:
+            if run in self._runs:
+                self._leave(run, now() - run.begun)
+        if run.is_given_up:
+            return False
+        for step in run.steps:
+            if not step.result.done():
+                step.result.set_exception(EngineFailed(f"A step of {run.name} was not brought to its end."))
+        return True
 
     def _leave(self, run: Run, ran_s: float) -> None:
         """Nobody runs this any more, or waits for it."""
@@ -314,7 +339,7 @@ class Compute:
             for run in hung:
                 run.give_up()
                 self._leave(run, now() - run.begun)
-                self._lost.append(run)
+                self._hanging.append(run)
             stuck = self._waiting.take_stuck(self._timeout_s)
         for run in hung:
             self._give_up(run)
@@ -337,30 +362,39 @@ class Compute:
     def _give_up(self, run: Run) -> None:
         """Let nobody wait for a run any more, and let another thread do the work of the one that hangs in it."""
         log.error(
-            "A step of %s has not come back for %.0f s: its turn fails, its thread is lost (%d of %d). It is here:\n%s",
+            "A step of %s has not come back for %.0f s: its turn fails, its thread hangs (%d of %d). It is here:\n%s",
             run.name,
             now() - run.begun,
-            self.lost,
-            MOST_LOST,
+            self.hanging,
+            MOST_HANGING,
             where(run.thread),
         )
         if self._renewal is not None and (stage := STAGES_OF.get(run.name)) is not None:
             self._renewal.hung(stage, run.begun)  # before anybody can begin with it anew
         with self._wake:
             self._threads = [thread for thread in self._threads if thread.ident != run.thread]
-            if not self._closed and self.lost <= MOST_LOST:  # or the process would fill with threads
-                self._begin_thread()
         for step in run.steps:
             step.result.set_exception(EngineHung(f"A step of {run.name} has not come back."))
-        if self.lost >= MOST_LOST:
-            self._end(f"{self.lost} threads hang")
+        self._replace_thread()
+        if self.hanging >= MOST_HANGING:
+            self._end(f"{self.hanging} threads hang")
+
+    def _replace_thread(self) -> None:
+        """Begin a thread for one that hangs, unless so many do that the process would fill with them."""
+        try:
+            with self._wake:
+                if not self._closed and self.hanging <= MOST_HANGING:
+                    self._begin_thread()
+        except RuntimeError:
+            log.exception("There is no thread in the place of one that hangs.")
+            self._end("no thread can be begun")
 
     def _end(self, why: str) -> None:
         """Say, once, that this cannot go on."""
-        if self._spent is None:
-            self._spent = why
-            if self._on_spent is not None:
-                self._on_spent(why)
+        if self._doomed is None:
+            self._doomed = why
+            if self._on_doomed is not None:
+                self._on_doomed(why)
 
     def _look_again(self) -> None:
         """What waits may be able to run now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 from voiceedge.conversation.history import DuplicateItem, History, Item, UnknownItem
 from voiceedge.errors import Refused
@@ -16,6 +17,9 @@ from voiceedge.session.outbox import Outbox
 from voiceedge.session.transcribing import Transcribing
 from voiceedge.trace import Clock, TurnTrace
 
+Admit = Callable[[Sequence[str], str], Awaitable[None]]
+"""Lets speech in that the client has written as base64, in the field that is named; may wait, and raises `CallerError`
+where it may not be listened to."""
 log = logging.getLogger(__name__)
 
 
@@ -23,24 +27,36 @@ class Editing:
     """Edits the history of one session for its client."""
 
     def __init__(
-        self, history: History, outbox: Outbox, transcribing: Transcribing, answering: Answering, clock: Clock
+        self,
+        history: History,
+        outbox: Outbox,
+        transcribing: Transcribing,
+        answering: Answering,
+        clock: Clock,
+        *,
+        admit: Admit,
     ) -> None:
         self._history = history
         self._outbox = outbox
         self._transcribing = transcribing
         self._answering = answering
         self._clock = clock
+        self._admit = admit
 
-    def create(self, event: CreateItem, config: SessionConfig) -> None:
-        """Add an item; speech in it is transcribed.
+    async def create(self, event: CreateItem, config: SessionConfig) -> None:
+        """Add an item; speech in it is transcribed, once it is let in.
 
         Raises:
-            CallerError: the item does not fit, its id is taken, or the item before it is not here.
+            CallerError: the item does not fit, its id is taken, or the item before it is not here; or its client has
+                sent all the audio that it may.
         """
         wire = parse_item(event.item)
         item = from_wire(wire)
         base64 = audio_in(wire)
-        audio = None if base64 is None else self._transcribing.decode(base64, config.input_format.type)
+        audio = None
+        if base64 is not None:
+            await self._admit([base64], "item.content")
+            audio = self._transcribing.decode(base64, config.input_format.type)
         try:
             before = self._history.insert(item, event.previous_item_id)
         except DuplicateItem as error:

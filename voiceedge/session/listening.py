@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from voiceedge.audio.pcm import PCM
 from voiceedge.conversation.endpoint import (
@@ -99,6 +100,15 @@ class Listening:
         endpoint = self._hearing.endpoint
         for decision in endpoint.expire() if endpoint is not None else ():
             self._decided(decision)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """While the client is made to wait: then it has not fallen silent."""
+        self.stop_watching()
+        try:
+            yield
+        finally:
+            self._watch_for_silence()
 
     def stop_watching(self) -> None:
         """Do not end the turn because nothing more comes."""

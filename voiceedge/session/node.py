@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from voiceedge.config import Config
 from voiceedge.engines import Engines, Sampling, Stage
-from voiceedge.engines.renewal import Load, Renewal
+from voiceedge.engines.renewal import LoadStage, Renewal
 from voiceedge.protocol.extensions import TurnTraced
 from voiceedge.protocol.session_config import LocalNames
 from voiceedge.session.bounds import DEFAULT, Bounds, bounds_of
@@ -68,8 +68,8 @@ def make_node(
     report: TurnSink,
     observe: StepSink | None = None,
     *,
-    load: Load | None = None,
-    on_spent: Callable[[str], None] | None = None,
+    load: LoadStage | None = None,
+    on_doomed: Callable[[str], None] | None = None,
 ) -> Node:
     """Put a node together.
 
@@ -80,12 +80,12 @@ def make_node(
         report: takes every turn that is over.
         observe: is told of every engine step.
         load: loads the engines of a stage anew when they fail; None: they stay as they are.
-        on_spent: is told, from a thread, why the process should be started anew; see `Compute`.
+        on_doomed: is told, from a thread, why the process should be started anew; see `Compute`.
     """
     renewal = None if load is None else Renewal(engines, load)
     return Node(
         engines=engines if renewal is None else renewal.engines,
-        compute=Compute(workers, observe, renewal=renewal, timeout_s=config.step_timeout_s, on_spent=on_spent),
+        compute=Compute(workers, observe, renewal=renewal, timeout_s=config.step_timeout_s, on_doomed=on_doomed),
         names=LocalNames(
             model=engines.names["llm"],
             transcription=engines.names["stt"],

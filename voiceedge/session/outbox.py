@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from voiceedge.errors import CallerError
+from voiceedge.errors import SlowReader
 from voiceedge.protocol.server_events import ServerEvent
 
 MAX_AUDIO_S = 2.0
@@ -20,10 +20,6 @@ MAX_EVENTS = 4096
 """Events that may stand in the queue; full: the reader is cut off."""
 STALL_S = 20.0
 """A reader that takes nothing for this long is cut off."""
-
-
-class SlowReader(CallerError):
-    """The client does not read what it is sent; its socket is closed with 1008."""
 
 
 Late = Callable[[], ServerEvent | None]

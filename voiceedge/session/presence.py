@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from voiceedge.errors import CallerError
+from voiceedge.errors import Expired
 from voiceedge.trace import Clock
 
 SHORTEST_S = 0.05
 """Between two looks: the clock and the event loop need not agree to the millisecond."""
-
-
-class Expired(CallerError):
-    """The session is over, because nobody takes part in it; its socket is closed with 1001."""
-
-    wire_code = "session_expired"
 
 
 class Presence:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from voiceedge.audio.pcm import PCM
 from voiceedge.conversation.history import History, Item, UnknownItem
 from voiceedge.errors import InvalidRequest
 from voiceedge.protocol.items import Item as WireItem
 from voiceedge.protocol.items import ItemReference
 from voiceedge.session.items import audio_in, from_wire
 from voiceedge.session.transcribing import Transcribing
-from voiceedge.session.turn import Utterance
 from voiceedge.trace import Clock, TurnTrace
 
 
@@ -43,14 +43,17 @@ class Question:
         self._history = history
         self._transcribing = transcribing
         self._entries: list[Item | str] | None = None
-        self._utterances: dict[str, Utterance] = {}
+        speech: dict[str, PCM] = {}
         for index, entry in enumerate(entries or ()):
             if isinstance(entry, ItemReference):
                 _require(entry, history, index)
             elif (base64 := audio_in(entry)) is not None:
-                trace = TurnTrace(0, clock(), clock)
-                utterance = transcribing.hear(entry.id, transcribing.decode(base64, wire_format), trace)
-                self._utterances[entry.id] = utterance
+                speech[entry.id] = transcribing.decode(base64, wire_format)
+        # only now: what is refused waits for no words
+        self._utterances = {
+            item_id: transcribing.hear(item_id, audio, TurnTrace(0, clock(), clock))
+            for item_id, audio in speech.items()
+        }
         if entries is not None:
             self._entries = [entry.id if isinstance(entry, ItemReference) else from_wire(entry) for entry in entries]
         for utterance in self._utterances.values():
@@ -74,6 +77,12 @@ class Question:
     def _heard(self, item: Item) -> Item:
         utterance = self._utterances.get(item.id)
         return item if utterance is None else replace(item, text=utterance.words.result())
+
+
+def speech_in(entries: Sequence[WireItem | ItemReference] | None) -> list[str]:
+    """What is said in them, as base64."""
+    items = [entry for entry in entries or () if not isinstance(entry, ItemReference)]
+    return [base64 for item in items if (base64 := audio_in(item)) is not None]
 
 
 def _require(reference: ItemReference, history: History, index: int) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import AsyncIterable, Coroutine, Sequence
 from typing import Any, Literal
 
+from voiceedge.audio.codec import codec
 from voiceedge.conversation.events import Action, Event
 from voiceedge.conversation.history import History
 from voiceedge.conversation.state import Conversation, IllegalEvent, State
-from voiceedge.errors import Refused, VoiceEdgeError
+from voiceedge.errors import Flood, Refused, SlowReader, VoiceEdgeError
 from voiceedge.protocol import server_events as out
 from voiceedge.protocol.client_events import (
     AppendAudio,
@@ -35,17 +36,17 @@ from voiceedge.protocol.client_events import (
 )
 from voiceedge.protocol.response_config import ResponseConfig, response_config
 from voiceedge.protocol.session_config import SessionConfig, merge
-from voiceedge.session.allowance import UNLIMITED, Allowance, AudioGate, Flood
+from voiceedge.session.allowance import UNLIMITED, Allowance, AudioGate
 from voiceedge.session.answering import Answering, RoundTrip
 from voiceedge.session.asides import Asides
 from voiceedge.session.editing import Editing
 from voiceedge.session.hear import Hearing
 from voiceedge.session.node import Node
-from voiceedge.session.outbox import Outbox, SlowReader
+from voiceedge.session.outbox import Outbox
 from voiceedge.session.patience import endpoint_settings
 from voiceedge.session.presence import Presence
 from voiceedge.session.prompting import check_tools
-from voiceedge.session.question import Question
+from voiceedge.session.question import Question, speech_in
 from voiceedge.session.silence import Silence
 from voiceedge.session.spending import Spending
 from voiceedge.session.transcribing import Transcribing
@@ -110,7 +111,9 @@ class Session:
             on_sign=self._noticed,
         )
         self._asides = Asides(node, outbox, self._spawn, self._spending)
-        self._editing = Editing(self._history, outbox, self._transcribing, self._answering, node.clock)
+        self._editing = Editing(
+            self._history, outbox, self._transcribing, self._answering, node.clock, admit=self._admit
+        )
         self._silence = Silence(
             node,
             self._hearing,
@@ -139,6 +142,7 @@ class Session:
 
         Raises:
             SlowReader: the client does not read what it is sent.
+            LimitReached: the messages end in it: what the client may send in an hour is used up.
             Flood: it sends more than anybody would wait for.
             Expired: nobody takes part any more.
         """
@@ -202,11 +206,11 @@ class Session:
             case SessionUpdate():
                 await self._update(event)
             case CommitAudio():
-                self._user.commit()
+                await self._commit()
             case ClearAudio():
                 self._user.clear()
             case CreateItem():
-                self._editing.create(event, self.config)
+                await self._editing.create(event, self.config)
             case RetrieveItem():
                 self._editing.retrieve(event)
             case TruncateItem():
@@ -239,12 +243,26 @@ class Session:
     async def _append(self, event: AppendAudio) -> None:
         audio = audio_of(event)
         self._user.listening.stop_watching()  # who is made to wait has not fallen silent
+        await self._transcribing.room()
         if not await self._gate.admits(audio, self.config.input_format.type):
             self._user.listening.expire()  # nothing more will be heard: what was said so far is the turn
             return
         # the agent's own voice comes back through the microphone while it can be heard: more evidence is needed
         audible = self._answering.is_audible or self._asides.is_audible
         await self._user.listening.hear(audio, agent_audible=audible)
+
+    async def _commit(self) -> None:
+        with self._user.listening.unwatched():
+            await self._transcribing.room()
+        self._user.commit()
+
+    async def _admit(self, speech: Sequence[str], param: str) -> None:
+        """Let speech in that the client has written: it is audio as any other, and has to be listened to."""
+        form = codec(self.config.input_format.type)
+        seconds = sum(form.seconds(len(base64) * 3 // 4) for base64 in speech)
+        with self._user.listening.unwatched():
+            await self._transcribing.room(seconds, param=param)
+            await self._gate.take(seconds)
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,6 +271,8 @@ class Session:
             raise Refused("A transcription session makes no responses.", code="invalid_session_type")
         config = response_config(self.config, event.response)
         await check_tools(self._node, config.tools, self.config.tools, "response")
+        if speech := speech_in(config.input):
+            await self._admit(speech, "response.input")
         if not config.in_conversation:
             self._asides.start(config, self.config.instructions, self._question(config))
             return

@@ -32,6 +32,16 @@ from voiceedge.trace import TurnTrace
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
+AT_ONCE = 2
+"""Utterances of one session that are listened to at a time: one that somebody waits for, and a draft whose last step
+cannot be interrupted, or the one before."""
+MOST_WAITING = 16
+"""Utterances of one session that wait for their words; with more, nothing is read from its client until some are known.
+A user who talks has one or two, somebody who commits every second to a node that stalls a dozen."""
+LATER_S = 1.0
+"""How much later than when its turn comes an utterance is due that had to wait for others of its session: a
+conversation that is replayed is less urgent than somebody who has just spoken."""
+
 
 class Transcribing:
     """The words of one session's user."""
@@ -42,12 +52,16 @@ class Transcribing:
         self._outbox = outbox
         self._spawn = spawn
         self._last: asyncio.Task[None] | None = None
-        self._waiting_samples = 0  # of speech whose words are not known yet
+        self._waiting = 0  # utterances whose words are not known yet
+        self._waiting_samples = 0  # of them
+        self._fewer_wait = asyncio.Event()
+        self._streams = asyncio.Semaphore(AT_ONCE)
 
     def hear(self, item_id: str, audio: PCM, trace: TurnTrace) -> Utterance:
         """An utterance whose words are not known yet."""
         utterance = Utterance(item_id, audio, trace, asyncio.get_running_loop().create_future())
         utterance.words.add_done_callback(_seen)
+        self._waiting += 1
         self._waiting_samples += audio.size
         utterance.words.add_done_callback(partial(self._heard, audio.size))
         return utterance
@@ -76,21 +90,40 @@ class Transcribing:
         if self._last is not None:
             await asyncio.wait([self._last])
 
+    async def room(self, seconds: float = 0.0, *, param: str | None = None) -> None:
+        """Wait until there is room for so much more speech whose words are not known.
+
+        Whoever sends more than can be listened to is not read any further, and waits by TCP: a client that replays a
+        long conversation loses nothing of it.
+
+        Args:
+            seconds: of the speech that comes at once; 0 where that is not known yet.
+            param: the field that it is in.
+
+        Raises:
+            Refused: it is more than a user could have said.
+        """
+        if seconds > KEPT_S:
+            raise Refused(
+                f"The speech in one message may be {KEPT_S} s long, and is {seconds:.0f} s.",
+                code="too_much_audio",
+                param=param,
+            )
+        while self._waiting >= MOST_WAITING or (self._waiting and self._waiting_s + seconds > KEPT_S):
+            self._fewer_wait.clear()
+            await self._fewer_wait.wait()
+
+    @property
+    def _waiting_s(self) -> float:
+        return self._waiting_samples / LISTENING_RATE_HZ
+
     def decode(self, base64: str, wire_format: str) -> PCM:
         """The audio of an item that the client made, at 16 kHz.
 
         Raises:
             InvalidRequest: it is not base64.
-            Refused: together with what still waits for its words it is more than a user could have said.
         """
         form = codec(wire_format)
-        waiting_s = self._waiting_samples / LISTENING_RATE_HZ + form.seconds(len(base64) * 3 // 4)
-        if waiting_s > KEPT_S:
-            raise Refused(
-                f"The speech that waits for its words may be {KEPT_S} s long, and would be {waiting_s:.0f} s.",
-                code="too_much_audio",
-                param="item.content",
-            )
         try:
             data = pybase64.b64decode(base64, validate=True)
         except ValueError as error:
@@ -130,28 +163,48 @@ class Transcribing:
             self._tell(utterance, words)
 
     async def _listen(self, utterance: Utterance) -> None:
-        trace = utterance.trace
-        trace.mark("stt_started")
+        try:
+            words = await self._words(utterance)
+        except VoiceEdgeError as error:
+            utterance.words.set_exception(error)
+        except asyncio.CancelledError:
+            utterance.words.cancel()
+            raise
+        else:
+            utterance.words.set_result(words)
+
+    async def _words(self, utterance: Utterance) -> str:
+        """Find out what was said, when those before it leave room.
+
+        However much one session has to be listened to, it is no more urgent than what others have said meanwhile: the
+        words are due when it is its turn among its session's own, and those of its next window when the last are known.
+
+        Raises:
+            NodeError: it could not be found out.
+        """
+        trace, clock, texts = utterance.trace, self._node.clock, []
+        had_to_wait = self._streams.locked()
         segments = self._node.compute.stream(
             lambda: _kept(self._node.engines.stt.steps(utterance.audio, utterance.earlier), utterance.heard),
             deadline=utterance.deadline,
             trace=trace,
             name="stt",
         )
-        try:
-            async with self._node.turn(), aclosing(segments) as heard:
-                texts = [segment.text.strip() async for segment in heard if segment is not None]
-        except VoiceEdgeError as error:
-            utterance.words.set_exception(error)
-            return
-        except asyncio.CancelledError:
-            utterance.words.cancel()
-            raise
+        async with self._streams, self._node.turn(), aclosing(segments) as heard:
+            if had_to_wait:
+                utterance.not_before = clock() + LATER_S
+            trace.mark("stt_started")
+            async for segment in heard:
+                if segment is not None:
+                    texts.append(segment.text.strip())
+                    utterance.not_before = max(utterance.not_before, clock())
         trace.mark("stt_final")
-        utterance.words.set_result(" ".join(text for text in texts if text))
+        return " ".join(text for text in texts if text)
 
     def _heard(self, samples: int, _words: asyncio.Future[str]) -> None:
+        self._waiting -= 1
         self._waiting_samples -= samples
+        self._fewer_wait.set()
 
     def _commit(self, item: Item) -> None:
         before = self._history.insert(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,10 +48,12 @@ class Utterance:
     """Finds out the words."""
     told: asyncio.Task[None] | None = None
     """Over when the words stand in the history and the client knows them."""
+    not_before: float = -math.inf
+    """The words are due no earlier: its session has had its share of the engine until then."""
 
     def deadline(self) -> float:
         """When the words are due."""
-        return self.trace.zero + (0.0 if self.is_over else DRAFT_LATER_S)
+        return max(self.trace.zero + (0.0 if self.is_over else DRAFT_LATER_S), self.not_before)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Looks, from a thread of its own, at what should have moved since the last time.
 
 A thread that hangs inside an engine cannot be stopped from outside. All that can be done is to notice it, to wait for
-it no longer, and to let the process be started anew before too many are lost (`session/compute`, `Pulse`). What holds
+it no longer, and to let the process be started anew before too many hang (`session/compute`, `Pulse`). What holds
 the interpreter's lock while it hangs stops this thread as well: then only who supervises the process can tell.
 """
 
@@ -15,9 +15,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from voiceedge.config import Config
 from voiceedge.trace import now
 
-STEP_TIMEOUT_S = 20.0
+STEP_TIMEOUT_S = Config().step_timeout_s
 """No step that was ever seen took a tenth of it. The longest are Whisper's encoder over 30 s of speech, which cannot be
 split (`base`: 0.5 s on a core of a Zen 5, 1.0 to 1.4 s with all of a `--plain` transcription on a Zen 3), and the first
 look at tools (0.5 s). A machine that is ten times as slow has 14 s. Whoever listens has given up long before in any

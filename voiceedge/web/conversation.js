@@ -434,6 +434,8 @@ async function whyRefused(key) {
     throw new KeyWanted(`${(await answer.json()).error.message} Enter another key, then start again.`);
   }
   if (answer.status === 403) return (await answer.json()).error.message; // the page's address is not one of `origins`
+  // whoever comes is let in meanwhile, so this is no refusal of its own; a proxy may send nobody there
+  if (node.status === "loading") return "The server loads one of its engines anew. Start again in a moment.";
   return "The server did not accept the connection. Start again; if that does not help, its log says why.";
 }
 

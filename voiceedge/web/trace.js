@@ -9,6 +9,11 @@ const SILENT_MS = 40_000; // the node says something every 15 s: it is gone when
 const RETRY_MS = 2000;
 const TICK_PX = 130; // about so far apart are the axis's numbers
 const LABEL_PX = 60; // and one needs so much
+const NO_ROOM = { // instead of how much is left, in the states of `/readyz` but `ready`
+  busy: "busy: takes no more for now",
+  loading: "loads an engine anew: give it a moment",
+  draining: "The node is about to stop and takes no more.",
+};
 
 const part = (id) => document.getElementById(id);
 const list = part("list");
@@ -251,19 +256,19 @@ function showLegend(segments) {
 
 // ── the node ────────────────────────────────────────────────────────────────────────────────────────────
 
-function showCapacity({ sessions: taken, max_sessions: places, draining, queue, cpu, cores }) {
+function showCapacity({ sessions: taken, max_sessions: places, state, queue, cpu, cores }) {
   part("taken").textContent = taken;
   part("places").textContent = `of ${places}`;
   part("pips").replaceChildren(...pips(places, taken));
   const free = places - taken;
-  part("left").textContent = draining ? "The node is about to stop and takes no more." : `room for ${free} more`;
-  part("left").className = draining || !free ? "over" : "";
+  part("left").textContent = NO_ROOM[state] ?? `room for ${free} more`;
+  part("left").className = state !== "ready" || !free ? "over" : "";
   part("cpu").textContent = cpu === null ? "–" : cpu.toFixed(1);
   part("cores").textContent = `of ${cores} ${cores === 1 ? "core" : "cores"}`;
   part("load").replaceChildren(...pips(20, Math.round((20 * (cpu ?? 0)) / cores)));
   const waiting = `${queue} engine ${queue === 1 ? "step waits" : "steps wait"}`;
   part("queue").textContent = queue ? waiting : "nothing waits for it";
-  if (!paused) enter("live", draining ? "Live, the node is stopping" : "Live");
+  if (!paused) enter("live", state === "draining" ? "Live, the node is stopping" : "Live");
 }
 
 function pips(places, taken) {

@@ -47,16 +47,23 @@ class Source:
     def __init__(self, path: Path) -> None:
         try:
             self._reader = gguf.GGUFReader(path)
-        except (OSError, ValueError, IndexError) as error:
+            self.path = path
+            self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+            self.architecture = self._read_architecture()
+        except (OSError, ValueError, IndexError) as error:  # also of text that is none
             raise ConfigError(f"{path} cannot be read as a GGUF file: {error}") from error
-        self.path = path
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
-        self.architecture = self._read_architecture()
 
     def field(self, name: str, default: Any = None) -> Any:
-        """Value of a metadata field, `default` where the file has none."""
+        """Value of a metadata field, `default` where the file has none.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
         found = self._reader.get_field(name)
-        return default if found is None else found.contents()
+        try:
+            return default if found is None else found.contents()
+        except ValueError as error:
+            raise ConfigError(f"{self.path} has a field {name} that is no text: {error}") from error
 
     def has(self, tensor: str) -> bool:
         """Whether the file holds `tensor`."""

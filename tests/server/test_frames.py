@@ -10,7 +10,7 @@ from websockets.frames import OP_CLOSE, OP_CONT, OP_PING, OP_PONG, Frame
 from tests.e2e.nodes import running_node
 from tests.server.wire import HANDSHAKE, Connection, frame, opened, rest
 from voiceedge.engines.fake import fake_engines
-from voiceedge.server import handshake
+from voiceedge.server import frames
 from voiceedge.server.client_secrets import MAX_VALUE_BYTES, PREFIX
 
 
@@ -85,7 +85,7 @@ async def test_a_goodbye_is_answered_also_beside_a_ping_of_who_does_not_read():
 
 @pytest.mark.parametrize("data", [b"", b"x"])
 async def test_fragments_take_no_more_memory_than_what_they_hold(data, monkeypatch):
-    monkeypatch.setattr(handshake, "FRAMES_AHEAD", 30_000)
+    monkeypatch.setattr(frames, "FRAMES_AHEAD", 30_000)
     connection = await opened()
     thousand = frame(data, OP_CONT, fin=False) * 1000
     await connection.take(frame("a", fin=False), thousand)

@@ -52,7 +52,7 @@ class Line:
         return statistics.median(self.trips_s) if self.trips_s else None
 
 
-class HandshakeProtocol(WebSocketsSansIOProtocol):
+class FrameProtocol(WebSocketsSansIOProtocol):
     """Ends what is no handshake or no text, holds little for who does not read, and reads no faster than is good."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
