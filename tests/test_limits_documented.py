@@ -103,7 +103,7 @@ def test_a_limit_of_the_protocol_is_the_codes(stated):
         ),
         f"| `step_timeout_s` | {CONFIG.step_timeout_s:g} s |",
         f"| `MOST_HANGING` | {compute.MOST_HANGING}, exit {giving_up.UNWELL} |",
-        f"| `FAILURES` | {renewal.FAILURES} in a row |",
+        f"| `FAILURES`, `PROVEN_S` | {renewal.FAILURES} in a row, {renewal.PROVEN_S:g} s |",
         f"| `log_level`, `log_format` | {CONFIG.log_level}, {CONFIG.log_format} |",
         f"| `record`, `record_consent` | {'off' if CONFIG.record is None else 'on'}, {CONFIG.record_consent} |",
         f"| `record_days`, `record_mb` | {CONFIG.record_days}, {CONFIG.record_mb} |",

@@ -277,3 +277,21 @@ async def test_of_large_events_two_stand_in_the_queue_and_the_third_waits():
     await outbox.flushed()
     assert sent == ["a", "b", "c", "d"]
     draining.cancel()
+
+
+async def test_who_waits_until_it_is_flushed_waits_no_longer_when_the_client_has_gone():
+    outbox = Outbox()
+    outbox.put(event("never read"))
+
+    async def send(_):
+        raise ConnectionError("gone")
+
+    waiting = asyncio.ensure_future(outbox.flushed())
+    await settle()
+    assert not waiting.done()
+    with pytest.raises(ConnectionError):
+        await outbox.drain(send)
+    outbox.put(event("later"))
+    async with asyncio.timeout(1):
+        await waiting
+        await outbox.flushed()

@@ -43,6 +43,7 @@ class Outbox:
         self._entries: deque[_Entry] = deque()
         self._audio_s = 0.0
         self._closed = False
+        self._is_over = False
         self._empty = asyncio.Event()
         self._empty.set()
         self._ready = asyncio.Event()
@@ -84,7 +85,7 @@ class Outbox:
         self._room.set()
 
     async def flushed(self) -> None:
-        """Wait until everything that was queued has been handed to the socket."""
+        """Wait until everything that was queued has been handed to the socket, or nobody hands over any more."""
         await self._empty.wait()
 
     def close(self) -> None:
@@ -98,17 +99,21 @@ class Outbox:
         Raises:
             SlowReader: one event took longer than STALL_S to be taken.
         """
-        while True:
-            while self._entries:
-                entry = self._entries.popleft()
-                self._audio_s -= entry.audio_s
-                self._room.set()
-                await self._hand_over(entry, send)
-            self._empty.set()
-            if self._closed:
-                return
-            self._ready.clear()
-            await self._ready.wait()
+        try:
+            while True:
+                while self._entries:
+                    entry = self._entries.popleft()
+                    self._audio_s -= entry.audio_s
+                    self._room.set()
+                    await self._hand_over(entry, send)
+                self._empty.set()
+                if self._closed:
+                    return
+                self._ready.clear()
+                await self._ready.wait()
+        finally:
+            self._is_over = True
+            self._empty.set()  # a node that stops must not wait for a client who has gone
 
     async def _hand_over(self, entry: _Entry, send: Callable[[ServerEvent], Awaitable[None]]) -> None:
         event = entry.event if isinstance(entry.event, ServerEvent) else entry.event()
@@ -126,5 +131,6 @@ class Outbox:
         if len(self._entries) >= MAX_EVENTS:
             raise SlowReader(f"{MAX_EVENTS} events wait to be read.")
         self._entries.append(entry)
-        self._empty.clear()
+        if not self._is_over:
+            self._empty.clear()
         self._ready.set()
