@@ -11,6 +11,9 @@ from voiceedge.audio.pcm import PCM
 from voiceedge.audio.resample import resample
 from voiceedge.errors import AudioUnreadable
 
+LONGEST_S = 4 * 3600.0
+"""Longest recording: a header of 63 bytes may promise centuries, and the decoder makes room for them."""
+
 
 def read_audio(path: Path, rate_hz: int) -> PCM:
     """Read a wav, flac, mp3 or ogg (Vorbis) file as mono PCM at `rate_hz`; channels are averaged.
@@ -19,7 +22,7 @@ def read_audio(path: Path, rate_hz: int) -> PCM:
     linearly and lets aliases through.
 
     Raises:
-        AudioUnreadable: the file is not there, or is not audio of these kinds.
+        AudioUnreadable: the file is not there, is not audio of these kinds, or is longer than `LONGEST_S`.
     """
     try:
         data = path.read_bytes()
@@ -29,6 +32,8 @@ def read_audio(path: Path, rate_hz: int) -> PCM:
         raise AudioUnreadable(f"Cannot read {path}: {error}") from error
     try:
         info = miniaudio.get_file_info(str(path))
+        if info.duration > LONGEST_S:
+            raise AudioUnreadable(f"Cannot use {path}: it says that it lasts for {info.duration / 3600:.0f} hours.")
         sound = miniaudio.decode(
             data,
             output_format=miniaudio.SampleFormat.FLOAT32,

@@ -13,9 +13,9 @@ const session = new RealtimeSession(agent, { transport: 'websocket' });
 session.on('error', ({ error }) => {
   throw error;
 });
-session.transport.on('*', (event) => {
-  if (event.type !== 'session.created') return;
-  console.log('realtime', event.session.audio.output.voice);
-  session.close();
+const created = new Promise((resolve) => {
+  session.transport.on('*', (event) => event.type === 'session.created' && resolve(event));
 });
 await session.connect({ apiKey: value, url: `${node.replace('http', 'ws')}/v1/realtime?model=voiceedge` });
+console.log('realtime', (await created).session.audio.output.voice);
+session.close(); // not before it is connected: it would call that an error

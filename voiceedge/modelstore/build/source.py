@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceedge.errors import ConfigError
+from voiceedge.modelstore.build.header import require_sound
 
 FAMILIES = ("llama", "qwen2")
 """Values of `general.architecture` that the graph is known to be right for."""
@@ -46,6 +47,7 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         try:
+            require_sound(path)
             self._reader = gguf.GGUFReader(path)
             self.path = path
             self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
