@@ -112,7 +112,9 @@ async def test_without_the_end_of_turn_model_silence_alone_decides():
                 await caller.hear(utterance(QUESTION))
                 assert (await done(caller))["status"] == "completed"
             check(caller.seen)
-        assert plan.happened["end_of_turn", "hang"] == 2  # who waits for silence need not wait for them to be given up
+            async with asyncio.timeout(10):  # it may wait for a thread, or for an engine that is loaded anew
+                while plan.happened["end_of_turn", "hang"] < 2:  # noqa: ASYNC110 - nobody tells a test
+                    await asyncio.sleep(0.01)
 
 
 async def test_voice_activity_that_hangs_in_a_long_message_is_loaded_anew():
