@@ -22,6 +22,7 @@ async def test_a_node_endures_callers_who_come_and_go_and_engines_that_fail(tmp_
         faults=FAULTS,
         serve=("--engines", "fake:stt+20,llm+30,tts+10"),
         every_s=1.0,
+        rest_every_s=6.0,
         calm_s=1.5,
     )
     outcome = Outcome(plan)
@@ -30,6 +31,8 @@ async def test_a_node_endures_callers_who_come_and_go_and_engines_that_fail(tmp_
     assert outcome.ledger.sessions >= 4
     assert outcome.ledger.done["completed"] > 4
     assert len(outcome.samples) > 8
+    assert len(outcome.rests) > 1
+    assert {rest.sessions for rest in outcome.rests} == {0}
 
 
 def a_sample(at_s: float, resident_mb: float) -> Sample:

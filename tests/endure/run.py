@@ -45,6 +45,9 @@ class Plan:
     """Options of `voiceedge serve`."""
     every_s: float = 10.0
     """Between two looks at the node."""
+    rest_every_s: float = 180.0
+    """Everybody leaves so often, to see what the node holds then: what conversations hold comes and goes by tens of
+    megabytes, and hides what stays."""
     calm_s: float = 8.0
     """How long nothing may change until the node counts as being at rest: longer than engines hang."""
     max_mb_an_hour: float = 1.0
@@ -57,6 +60,8 @@ class Outcome:
     plan: Plan
     ledger: Ledger = field(default_factory=Ledger)
     samples: list[Sample] = field(default_factory=list)
+    rests: list[Sample] = field(default_factory=list)
+    """Those in between at which nobody was there."""
     before: Sample | None = None
     """After the rehearsal, when nobody was there."""
     after: Sample | None = None
@@ -68,9 +73,8 @@ class Outcome:
 
     @property
     def slope(self) -> Slope | None:
-        """Of memory, behind the warm-up."""
-        ends = self.samples[-1].at_s if self.samples else 0.0
-        return slope(self.samples, after_s=min(WARM_UP * ends, WARM_UP_S))
+        """Of the memory that is held when nobody is there, behind the warm-up."""
+        return slope(self.rests, after_s=min(WARM_UP * self.plan.minutes * 60, WARM_UP_S))
 
     @property
     def leaks(self) -> dict[str, int]:
@@ -139,11 +143,10 @@ async def endure(plan: Plan, outcome: Outcome, log: Path, told: Told) -> None:
         outcome.doing = "rehearsing"
         await crowd.come(plan.sessions, min(REHEARSAL * seconds, REHEARSAL_S))
         await asyncio.gather(*(look(node.pid, url, 0.0) for _ in range(CROWD_OF_LOOKS)))
-        outcome.before = await _at_rest(plan, node.pid, url)
-        outcome.doing = "enduring"
+        outcome.before = await _at_rest(plan, node.pid, url, asyncio.get_running_loop().time())
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(_watch(plan, outcome, node, url, told))
-            await crowd.come(plan.sessions, seconds)
+            await _tides(plan, outcome, crowd, node.pid, url)
             watching.cancel()
         outcome.doing = "waiting until all is as before"
         outcome.after = await _as_before(node.pid, url, outcome.before)
@@ -158,6 +161,17 @@ async def _until_it_listens(pid: int, url: str) -> None:
                 await look(pid, url, 0.0)
                 return
             await asyncio.sleep(0.1)
+
+
+async def _tides(plan: Plan, outcome: Outcome, crowd: Crowd, pid: int, url: str) -> None:
+    """Have all come and all leave, again and again, and see what is held in between."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while (left := begun + plan.minutes * 60 - loop.time()) > 0:
+        outcome.doing = "enduring"
+        await crowd.come(plan.sessions, min(left, plan.rest_every_s))
+        outcome.doing = "resting"
+        outcome.rests.append(await _at_rest(plan, pid, url, begun))
 
 
 async def _watch(plan: Plan, outcome: Outcome, node: subprocess.Popen[str], url: str, told: Told) -> None:
@@ -176,17 +190,17 @@ async def _watch(plan: Plan, outcome: Outcome, node: subprocess.Popen[str], url:
         await asyncio.sleep(plan.every_s)
 
 
-async def _at_rest(plan: Plan, pid: int, url: str) -> Sample:
+async def _at_rest(plan: Plan, pid: int, url: str, begun: float) -> Sample:
     """What is there when nobody is: what has not changed for so long, or what there is when that takes too long."""
     loop = asyncio.get_running_loop()
     until = loop.time() + SETTLED_S
-    last, since = await look(pid, url, 0.0), loop.time()
+    now, since = await look(pid, url, loop.time() - begun), loop.time()
     while loop.time() < until and loop.time() < since + plan.calm_s:
         await asyncio.sleep(LOOKED_EVERY_S)
-        now = await look(pid, url, 0.0)
+        last, now = now, await look(pid, url, loop.time() - begun)
         if now.sessions > 0 or _held(now) != _held(last):
-            last, since = now, loop.time()
-    return last
+            since = loop.time()
+    return now
 
 
 async def _as_before(pid: int, url: str, before: Sample) -> Sample:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from scipy import stats
 
-LEAST_SAMPLES = 8
+LEAST_SAMPLES = 6
 """Fewer say nothing about a slope."""
 CONFIDENCE = 0.95
 TASKS, SESSIONS = "voiceedge_tasks", "voiceedge_sessions"
