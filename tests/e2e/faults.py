@@ -1,4 +1,7 @@
-"""Engines that raise at a chosen step, and the helpers to see that nothing is left behind."""
+"""Engines that raise at a chosen step, and the helpers to see that nothing is left behind.
+
+Finer than tests/faulty.py, which knows stages only: the opening of a stream, every kind of its steps, and its end.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tests.e2e.nodes import RunningNode
+from tests.faulty import SPARED
 from voiceedge.audio.pcm import PCM
 from voiceedge.engines import (
     EndOfTurn,
@@ -31,8 +35,6 @@ from voiceedge.engines import (
     VadStream,
 )
 
-NEIGHBOUR = "neighbour"
-"""Instructions and answers with this word are the neighbour's: its engine steps are neither counted nor broken."""
 STEPS = (
     "vad.open",
     "vad.frame",
@@ -52,10 +54,6 @@ STEPS = (
     "tts.end",
 )
 """Every kind of step that an engine takes for a session."""
-
-
-class Panic(BaseException):
-    """What a Rust extension raises when it panics (PyO3's PanicException): no `Exception`."""
 
 
 class Faults:
@@ -202,7 +200,7 @@ class _LlmStream:
 
     def _take(self, step: str, prompt: Prompt) -> None:
         time.sleep(self._faults.llm_step_s)
-        if NEIGHBOUR not in prompt.messages[0].text:
+        if SPARED not in prompt.messages[0].text:
             self._faults.take(step)
 
     @contextmanager
@@ -222,7 +220,7 @@ class _Tts:
 
     def speak(self, text: str, voice: str, speed: float, *, before: str = "", goes_on: bool = False) -> Iterator[PCM]:
         pieces = self._tts.speak(text, voice, speed, before=before, goes_on=goes_on)
-        if NEIGHBOUR in text:
+        if SPARED in text:
             return pieces
         self._faults.take("tts.call")
         return self._pieces(pieces)

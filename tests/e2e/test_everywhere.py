@@ -14,8 +14,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.faults import NEIGHBOUR, STEPS, Faults, Panic, settled
+from tests.e2e.faults import STEPS, Faults, settled
 from tests.e2e.nodes import RunningNode, running_node
+from tests.faulty import SPARED, Panic
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Prompt
@@ -27,14 +28,14 @@ log = logging.getLogger(__name__)
 SLOTS = 4
 WORDS = "What is the capital of France?"
 ANSWER = "Paris is the capital of France. It lies on the Seine."
-NEIGHBOURS_ANSWER = f"A good {NEIGHBOUR} notices nothing of it."
+NEIGHBOURS_ANSWER = f"A good {SPARED} notices nothing of it."
 STORY = " ".join(f"This is sentence number {n} of a long story." for n in range(40))
 PIECE_BYTES = 2 * 24_000 // 5  # 200 ms
 
 
 def _answer(prompt: Prompt) -> str:
     instructions = prompt.messages[0].text
-    if NEIGHBOUR in instructions:
+    if SPARED in instructions:
         return NEIGHBOURS_ANSWER
     return STORY if "story" in instructions else ANSWER
 
@@ -61,7 +62,7 @@ def node(faults: Faults, llm: FakeLlm):
 async def a_neighbour(node: RunningNode) -> AsyncIterator[Caller]:
     """Somebody who is connected all the time."""
     async with calling(node.url) as neighbour:
-        await neighbour.update(instructions=f"You are the {NEIGHBOUR}.")
+        await neighbour.update(instructions=f"You are the {SPARED}.")
         yield neighbour
         check(neighbour.seen)
 

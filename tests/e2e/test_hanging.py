@@ -245,14 +245,15 @@ async def test_a_process_with_three_threads_that_hang_finishes_and_ends_to_be_st
             while True:
                 await asks(caller)
                 failed = await done(caller)
-                # the second load waits a little, and an answer no longer than a step may take
+                # while the engine is loaded anew, an answer waits no longer than a step may take
                 assert code_of(failed) in {"engine_timeout", "engine_failed"}
         assert caller.socket.close_code == 1001
         check(caller.seen)
         assert await ended(process) == 70
     said = log.read_text()
     assert "3 threads hang: this process stops" in said
-    assert "faults: tts hang 3" in said
+    # one more where an answer that goes on while the process finishes finds the engine back
+    assert re.search(r"faults: tts hang [34]\b", said)
 
 
 async def test_a_process_whose_event_loop_hangs_ends_to_be_started_anew(tmp_path: Path):

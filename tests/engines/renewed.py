@@ -54,6 +54,11 @@ class Renewed:
         self.renewal.hung(stage, self.clock.at)
         self.wait()
 
+    def fall_sick(self, stage):
+        """Let a stage fail until it is loaded anew, and wait for that."""
+        self.fail(stage)
+        self.wait()
+
     def fail(self, stage, times=FAILURES):
         self.clock.at += 1
         for _ in range(times):

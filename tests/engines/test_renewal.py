@@ -86,24 +86,34 @@ def test_a_load_that_fails_is_tried_again_and_longer_apart(renewed, monkeypatch)
     waits = []
     monkeypatch.setattr(renewed.renewal._closed, "wait", waits.append)
     renewed.load.failures = [MemoryError(), RuntimeError()]
-    renewed.hang("stt")
+    renewed.fall_sick("stt")
     assert waits == [0.0, module.BACK_OFF_S, 2 * module.BACK_OFF_S]
-    renewed.hang("stt")  # again, and nothing has come of it meanwhile
+    renewed.fall_sick("stt")  # again, and nothing has come of it meanwhile
     assert waits[3:] == [4 * module.BACK_OFF_S]
+
+
+def test_an_engine_that_hangs_again_and_again_is_back_at_once_for_the_others(renewed, monkeypatch):
+    """Each of its steps has waited for its time limit; with pauses one session could silence all others."""
+    waits = []
+    monkeypatch.setattr(renewed.renewal._closed, "wait", waits.append)
+    renewed.fall_sick("tts")
+    for _ in range(4):
+        renewed.hang("tts")
+    assert waits == [0.0] * 5
 
 
 def test_a_good_step_does_not_prove_an_engine_and_a_minute_does(renewed, monkeypatch):
     """What works for a while and fails again must not be loaded again and again without a pause."""
     waits = []
     monkeypatch.setattr(renewed.renewal._closed, "wait", waits.append)
-    renewed.hang("llm")
+    renewed.fall_sick("llm")
     renewed.clock.at += PROVEN_S - 2
     renewed.renewal.worked("llm")
-    renewed.hang("llm")
+    renewed.fall_sick("llm")
     assert waits == [0.0, module.BACK_OFF_S]
     renewed.clock.at += PROVEN_S
     renewed.renewal.worked("llm")
-    renewed.hang("llm")
+    renewed.fall_sick("llm")
     assert waits[2:] == [0.0]
 
 

@@ -30,7 +30,7 @@ MOST_LOADS = 5
 have taken all of them, and give them back."""
 BACK_OFF_S = 1.0
 """Wait before another load, doubled each time. The first one after an engine has stood for `PROVEN_S` and works begins
-at once: the others wait for it."""
+at once, as does that of one that hangs: the others wait for it."""
 LONGEST_BACK_OFF_S = 60.0
 PROVEN_S = 60.0
 """An engine that still works after so long was worth its load. If one good step were enough, what fails again and again
@@ -120,13 +120,15 @@ class Renewal:
                 engine.shed()
         if is_sick:
             log.error("%s has failed %d times in a row: it is loaded anew.", stage, FAILURES)
-            self._take_out(stage)
+            self._take_out(stage, at_once=False)
 
     def hung(self, stage: Stage, begun: float) -> None:
         """A step of a stage that began then has not come back."""
         if begun >= self._standing[stage].since:
             log.error("%s hangs: it is loaded anew.", stage)
-            self._take_out(stage)
+            # the step has waited for its time limit, and only so many may hang: a pause on top of that would let one
+            # session that makes an engine hang silence all the others
+            self._take_out(stage, at_once=True)
 
     def lost(self, at: float) -> Stage | None:
         """A stage that cannot be brought back; None while all of them work or may yet do so."""
@@ -140,12 +142,14 @@ class Renewal:
         """Begin no load any more."""
         self._closed.set()
 
-    def _take_out(self, stage: Stage) -> None:
-        """Let nobody begin anything with a stage until it has another engine."""
+    def _take_out(self, stage: Stage, *, at_once: bool) -> None:
+        """Let nobody begin anything with a stage until it has another engine: loaded `at_once`, or after a pause."""
         with self._lock:
             if stage in self.out:
                 return
             self.out |= {stage}
+            if at_once:
+                self._standing[stage].loads = 0
             for name in fields_of(stage):
                 self._places[name].clear()
         try:
