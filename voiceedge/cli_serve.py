@@ -200,6 +200,7 @@ def _serve(config: Config) -> None:
     from voiceedge.server.doors import check_reach, make_door
     from voiceedge.server.judging import read_budget
     from voiceedge.server.knocking import Knocking
+    from voiceedge.server.memory import settle
     from voiceedge.server.seeing import seeing, watched
     from voiceedge.server.serving import Server, bind
     from voiceedge.server.supervisor import Supervisor
@@ -242,6 +243,7 @@ def _serve(config: Config) -> None:
         def measured(at: float, late_s: float) -> None:
             admission.measured(at, node.compute.load, late_s)
 
+        settle()
         _run(watched(_served(server.serve(sockets=[bound]), admission), seen.metrics, measured), config.step_timeout_s)
         node.compute.close()
     terminal.say_goodbye(config)

@@ -109,6 +109,7 @@ class Sockets:
                 await close(socket, GOING_AWAY, STOPPING, patience_s=GOODBYE_S)
                 return
             await self._converse(socket, guest)
+        give_back(collect=not self._open)  # here: as long as it converses, it holds the session
 
     async def drain(self, patience_s: float) -> None:
         """Close every socket with 1001 once its running answer has come to its end, but wait no longer than that."""
@@ -175,7 +176,6 @@ class Sockets:
         log.info("session %s closed (%d%s): %s", config.id, code, f", {reason}" if reason else "", throttle)
         await throttle.settle()
         await close(socket, code, reason, patience_s=CLOSE_S)
-        give_back()
 
 
 async def _run(session: Session, heard: Messages, outbox: Outbox) -> tuple[int, str]:
