@@ -335,7 +335,8 @@ def _load(config: Config, found: Machine) -> _Loaded:
     threads = (plain_thread_plan if config.plain else thread_plan)(found.whole_cores)
     slots = config.max_sessions + SPARE_SLOTS
     if config.engines != "real":
-        from voiceedge.engines.fake import fake_engines, planted
+        from voiceedge.engines.fake import fake_engines
+        from voiceedge.engines.fake_defects import planted
 
         fakes = partial(fake_engines, planted(config.engines), slots=slots, context_tokens=config.context_tokens)
         return _Loaded(fakes(), threads, FAKE_MODELS, {}, lambda stage: parts_of(fakes(), stage))

@@ -16,8 +16,10 @@ from tests.clients.environments import CLIENTS, HERE, Client
 from tests.e2e.nodes import RunningNode, running_node
 from voiceedge.audio.pcm import PCM
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import FakeDelays, FakeTts, Said, fake_engines
+from voiceedge.engines.fake import FakeTts, fake_engines
 from voiceedge.engines.fake_calls import act
+from voiceedge.engines.fake_defects import FakeDelays
+from voiceedge.engines.fake_llm import Said
 
 AGENTS: Client = next(client for client in CLIENTS if client.name == "openai-agents")
 AT_ONCE = 6

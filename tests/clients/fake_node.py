@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from tests.e2e.nodes import RunningNode, running_node
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import Said, fake_engines
+from voiceedge.engines.fake import fake_engines
 from voiceedge.engines.fake_calls import act
+from voiceedge.engines.fake_llm import Said
 
 STORY = " ".join(f"This is sentence number {number} of a long story." for number in range(1, 41))
 

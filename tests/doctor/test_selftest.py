@@ -19,7 +19,8 @@ from voiceedge.doctor.selftest import (
     try_speed,
 )
 from voiceedge.engines import STAGES
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.engines.loading import thread_plan
 from voiceedge.errors import EngineFailed
 

@@ -10,7 +10,9 @@ from typing import Any
 from tests.e2e.caller import Caller
 from tests.e2e.nodes import RunningNode, running_node
 from voiceedge.engines import Call, Message, Prompt
-from voiceedge.engines.fake import FakeDelays, Said, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
+from voiceedge.engines.fake_llm import Said
 
 WEATHER = {
     "type": "function",

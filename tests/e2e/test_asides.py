@@ -16,7 +16,7 @@ from tests.e2e.script import PARIS, STORY, WEATHER, Script, is_refused, respond,
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import FakeDelays
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.session.asides import MAX_ASIDES
 
 CLASSIFY = {

@@ -29,7 +29,9 @@ from tests.real import engines as real_engines
 from tests.speech import RATE_HZ, say, silence, utterance
 from voiceedge.audio.pcm import PCM, to_pcm16
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import FakeDelays, FakeLlm, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
+from voiceedge.engines.fake_llm import FakeLlm
 from voiceedge.protocol.client_events import MAX_AUDIO_BYTES
 from voiceedge.server import socket as server_socket
 from voiceedge.session import outbox

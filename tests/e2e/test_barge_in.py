@@ -12,7 +12,8 @@ from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import utterance
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.trace import now
 
 LONG_ANSWER = " ".join(f"This is sentence number {n} of a long answer." for n in range(40))

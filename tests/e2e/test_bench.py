@@ -8,7 +8,8 @@ from tests.e2e.nodes import running_node
 from voiceedge.bench import BenchOptions, run_bench
 from voiceedge.bench.interval import Interval
 from voiceedge.budget import parse_budget
-from voiceedge.engines.fake import fake_engines, planted
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import planted
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import utterance
 from voiceedge.engines import Call, Prompt
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.protocol.items import MAX_ITEM_BYTES
 from voiceedge.protocol.session_config import MAX_SESSION_BYTES
 from voiceedge.server.memory import give_back

@@ -14,7 +14,7 @@ from tests.e2e.script import LONG_CALL, PARIS, ROME, STORY, WEATHER, Script, res
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Call
-from voiceedge.engines.fake import FakeDelays
+from voiceedge.engines.fake_defects import FakeDelays
 
 WRITTEN = {"output_modalities": ["text"], "tools": [WEATHER]}
 CALLED = [

@@ -16,7 +16,8 @@ from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import RATE_HZ, silence
 from voiceedge.audio.pcm import PCM, to_pcm16
 from voiceedge.engines import Engines, Prompt, Stage
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.session.compute import Compute
 from voiceedge.session.load import ANSWERS_BELOW, THRIFTY_FROM
 

@@ -20,7 +20,8 @@ from tests.faulty import SPARED, Panic
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Prompt
-from voiceedge.engines.fake import FakeLlm, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_llm import FakeLlm
 from voiceedge.errors import NodeError
 
 log = logging.getLogger(__name__)

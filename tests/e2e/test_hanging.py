@@ -24,7 +24,8 @@ from tests.protocol.order import check
 from tests.speech import say, utterance
 from voiceedge.audio.pcm import to_pcm16
 from voiceedge.engines import Engines, Prompt, Stage
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.engines.renewal import parts_of
 
 TIMEOUT_S = 0.5

@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.e2e.caller import calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import utterance
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 
 
 def get(url: str) -> tuple[int, Any]:

@@ -13,7 +13,8 @@ from tests.e2e.script import STORY, WEATHER, Script, is_refused, respond, write
 from tests.protocol.order import check
 from tests.speech import utterance
 from voiceedge.engines import Sampling
-from voiceedge.engines.fake import FakeDelays, FakeLlm
+from voiceedge.engines.fake_defects import FakeDelays
+from voiceedge.engines.fake_llm import FakeLlm
 
 WORDS = "One two three four five six."
 QUESTION = utterance("What is the capital of France?")

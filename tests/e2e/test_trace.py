@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.caller import calling
 from tests.e2e.nodes import running_node
 from tests.speech import utterance
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 
 BASE = FakeDelays(end_of_turn_s=0.15, stt_s=0.05, llm_first_token_s=0.05, tts_s=0.05)
 """The end-of-turn model is slower than the wait, so that it is on the critical path to begin with."""

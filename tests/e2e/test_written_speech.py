@@ -16,7 +16,8 @@ from tests.e2e.caller import Caller, calling
 from tests.e2e.nodes import RunningNode, running_node
 from tests.speech import silence, utterance
 from voiceedge.audio.pcm import to_pcm16
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.server import throttle
 from voiceedge.session import listening
 from voiceedge.session.transcribing import AT_ONCE, MOST_WAITING

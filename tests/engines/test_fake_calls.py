@@ -18,8 +18,8 @@ from voiceedge.engines import (
     Tool,
     ToolChoice,
 )
-from voiceedge.engines.fake import FakeLlm
 from voiceedge.engines.fake_calls import smallest_call
+from voiceedge.engines.fake_llm import FakeLlm
 
 WEATHER = Tool("get_weather", "", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
 LIGHT = Tool("turnOn", "", {})

@@ -14,7 +14,8 @@ from tests.speech import RATE_HZ, say
 from voiceedge.audio.resample import resample
 from voiceedge.engines import LISTENING_RATE_HZ, STAGES
 from voiceedge.engines import renewal as module
-from voiceedge.engines.fake import FakeLlm, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_llm import FakeLlm
 from voiceedge.engines.loading import load_engines, load_stage, thread_plan
 from voiceedge.engines.renewal import FAILURES, LONGEST_BACK_OFF_S, LONGEST_LOAD_S, MOST_LOADS, PROVEN_S, parts_of
 from voiceedge.errors import ModelCorrupt

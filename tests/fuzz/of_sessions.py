@@ -13,7 +13,8 @@ from tests.session.machine.play import _left_clean, _sweep, errors_logged
 from tests.session.machine.sounds import sound
 from tests.session.machine.virtual import VirtualCompute, VirtualLoop
 from voiceedge.engines import Engines, Sampling
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.protocol.legacy import encode_legacy
 from voiceedge.protocol.server_events import ServerEvent, encode
 from voiceedge.protocol.session_config import LocalNames, default_session

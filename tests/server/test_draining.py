@@ -7,7 +7,8 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.nodes import running_node
-from voiceedge.engines.fake import FakeDelays, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeDelays
 from voiceedge.server.serving import Server
 
 

@@ -10,7 +10,8 @@ from functools import partial
 import pytest
 
 from tests.session.test_compute import LONG_S, Decoding, Gate, Model, Steps, at_once, consume, settle
-from voiceedge.engines.fake import FakeLlm, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_llm import FakeLlm
 from voiceedge.engines.renewal import Renewal, parts_of
 from voiceedge.errors import ContextFull, EngineFailed, EngineHung, InvalidTool, Refused
 from voiceedge.session.compute import MOST_HANGING, Compute

@@ -1,6 +1,7 @@
 import pytest
 
-from voiceedge.engines.fake import FakeFailed, fake_engines
+from voiceedge.engines.fake import fake_engines
+from voiceedge.engines.fake_defects import FakeFailed
 from voiceedge.session.warming import PHRASE, warm_up
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from voiceedge.engines import CallClosed, CallOpened, CallPiece, Finished, LlmStream, Prompt, Sampling, Step
-from voiceedge.engines.fake import FakeLlm
+from voiceedge.engines.fake_llm import FakeLlm
 
 ARGUMENTS = ('{"city": ', '"', "Zürich", '"}')
 

@@ -21,7 +21,8 @@ from tests.session.machine.seen import Broken, Request, brief
 from tests.session.machine.sounds import sound
 from tests.session.machine.virtual import Hang, VirtualCompute, VirtualLoop
 from voiceedge.engines import Engines, Sampling
-from voiceedge.engines.fake import FakeDelays, FakeFailed, FakeTts, fake_engines
+from voiceedge.engines.fake import FakeTts, fake_engines
+from voiceedge.engines.fake_defects import FakeDelays, FakeFailed
 from voiceedge.protocol.server_events import ServerEvent, encode
 from voiceedge.protocol.session_config import LocalNames, default_session
 from voiceedge.session.node import Node
