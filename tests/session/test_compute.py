@@ -6,51 +6,12 @@ from functools import partial
 
 import pytest
 
+from tests.session.stepping import LONG_S, Gate, Steps, at_once, block, consume, settle
 from voiceedge.errors import ContextFull, EngineFailed, Overloaded
 from voiceedge.session import compute as compute_module
-from voiceedge.session import waiting as waiting_module
 from voiceedge.session.compute import Compute
 from voiceedge.session.load import AVERAGED_S
-from voiceedge.session.waiting import JOIN_S
 from voiceedge.trace import TurnTrace, now
-
-LONG_S = 10.0
-"""Only a failing test waits for it."""
-
-
-class Gate:
-    """A step that goes on when it is told to."""
-
-    def __init__(self):
-        self._entered = threading.Event()
-        self._opened = threading.Event()
-
-    def __call__(self):
-        self._entered.set()
-        assert self._opened.wait(LONG_S)
-        return "passed"
-
-    async def entered(self):
-        """Wait until a thread stands in the gate."""
-        assert await asyncio.to_thread(self._entered.wait, LONG_S)
-
-    def open(self):
-        self._opened.set()
-
-
-class Steps:
-    """A generator that yields what it is given, runs what can be run, and knows how it ended."""
-
-    def __init__(self, *steps):
-        self.steps = steps
-        self.is_closed = False
-
-    def __call__(self):
-        try:
-            for step in self.steps:
-                yield step() if callable(step) else step
-        finally:
-            self.is_closed = True
 
 
 @pytest.fixture
@@ -58,29 +19,6 @@ def compute():
     one = Compute(1)
     yield one
     one.close()
-
-
-def at_once():
-    return 0.0
-
-
-async def consume(compute, steps, got, deadline=at_once):
-    async with aclosing(compute.stream(steps, deadline=deadline)) as stream:
-        async for item in stream:
-            got.append(item)
-
-
-async def settle():
-    """Let everything run that can run without waiting."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def block(compute, gate):
-    """Keep the only worker busy until the gate opens."""
-    task = asyncio.create_task(compute.run(gate, deadline=0.0))
-    await gate.entered()
-    return task
 
 
 # ── single steps ──────────────────────────────────────────────────────────────────────────────────────────
@@ -168,6 +106,15 @@ async def test_the_trace_knows_how_long_a_step_stood_in_the_queue(compute):
     await asyncio.gather(blocked, task)
     ((asked, started),) = trace.waits
     assert asked <= before_open <= started
+
+
+async def test_a_step_runs_in_the_context_of_whoever_asked_for_it_so_that_the_log_can_name_the_session(compute):
+    whose = ContextVar("whose", default="nobody's")
+    asked = whose.set("mine")
+    mine = asyncio.ensure_future(compute.run(whose.get, deadline=0))
+    await asyncio.sleep(0)
+    whose.reset(asked)
+    assert (await mine, await compute.run(whose.get, deadline=0)) == ("mine", "nobody's")
 
 
 # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,6 +232,21 @@ async def test_an_iterator_that_cannot_be_closed_is_streamed_too(compute):
     got = []
     await consume(compute, lambda: iter("ab"), got)
     assert got == ["a", "b"]
+
+
+async def test_the_threads_forget_what_they_ran(compute):
+    """It may hold the weights of an engine that has been replaced."""
+    gone = threading.Event()
+
+    class Weights:
+        def __del__(self):
+            gone.set()
+
+    def steps(weights):
+        yield id(weights)
+
+    await consume(compute, partial(steps, Weights()), [])
+    assert await asyncio.to_thread(gone.wait, LONG_S)
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -437,241 +399,3 @@ async def test_nobody_is_told_of_a_step_that_did_not_run():
     finally:
         compute.close()
     assert told == ["step", "last"]
-
-
-# ── runs that are shared ──────────────────────────────────────────────────────────────────────────────────
-
-
-class Model:
-    """Decodes rows; knows which of them shared a run."""
-
-    def __init__(self):
-        self.runs = []
-        self.fails = False
-        self.alone = set()  # those that can share no run
-
-
-class Row:
-    """The run of one token."""
-
-    def __init__(self, model, name):
-        self.model = model
-        self.name = name
-        self.done = False
-
-    def batch(self, others):
-        joining = [row for row in others if row.name not in self.model.alone]
-        return SharedRun(self.model, [self, *joining]) if joining else None
-
-
-class SharedRun:
-    """One run for several rows."""
-
-    def __init__(self, model, rows):
-        self.model = model
-        self.rows = rows
-
-    def run(self):
-        if self.model.fails:
-            raise RuntimeError("a batch cannot be run")
-        self.model.runs.append("".join(sorted(row.name for row in self.rows)))
-        for row in self.rows:
-            row.done = True
-
-
-class Decoding:
-    """A generator of so many tokens, the first of which needs no run of the model."""
-
-    def __init__(self, model, name, tokens, gate=None):
-        self.row = None
-        self._model, self._name, self._left, self._gate = model, name, tokens, gate
-        self.is_closed = False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._left == 0:
-            raise StopIteration
-        if self._gate is not None and self.row is not None:
-            self._gate()
-            self._gate = None
-        if self.row is not None and not self.row.done:
-            self._model.runs.append(self._name)
-        self._left -= 1
-        self.row = Row(self._model, self._name) if self._left else None
-        return self._name
-
-    def close(self):
-        self.is_closed = True
-
-
-async def together(compute, *begin):
-    """Begin streams and wait for them; their first runs of the model all wait when the only worker is free."""
-    first, second = Gate(), Gate()
-    blocked = [await block(compute, first)]
-    tasks = [one() for one in begin]
-    await settle()
-    blocked.append(asyncio.create_task(compute.run(second, deadline=0.0)))
-    await settle()
-    first.open()
-    await second.entered()
-    while compute.waiting < len(tasks):
-        await settle()
-    second.open()
-    await asyncio.gather(*blocked, *tasks)
-
-
-def decode(compute, model, name, tokens=3, deadline=at_once, gate=None):
-    return asyncio.create_task(consume(compute, lambda: Decoding(model, name, tokens, gate), [], deadline))
-
-
-@pytest.fixture
-def patient(monkeypatch):
-    """No run begins without those that the last one served."""
-    monkeypatch.setattr(waiting_module, "GATHER_S", LONG_S)
-
-
-@pytest.fixture
-def pair():
-    one = Compute(2)
-    yield one
-    one.close()
-
-
-@pytest.mark.usefixtures("patient")
-async def test_whoever_waits_joins_the_next_run(compute):
-    model = Model()
-    await together(compute, *(partial(decode, compute, model, name) for name in "abc"))
-    assert model.runs == ["abc", "abc"]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_whoever_observes_is_told_once_of_a_run_that_is_shared():
-    told, model = [], Model()
-    compute = Compute(1, lambda _name, _waited_s, _ran_s, rows: told.append(rows))
-    try:
-        await together(compute, *(partial(decode, compute, model, name, 2) for name in "abc"))
-    finally:
-        compute.close()
-    assert model.runs == ["abc"]
-    assert [rows for rows in told if rows > 1] == [3]
-
-
-async def test_only_one_run_of_a_model_is_in_flight_and_sessions_join_and_leave_between_two(pair):
-    model, gate = Model(), Gate()
-    first = decode(pair, model, "a", 6, gate=gate)
-    await gate.entered()
-    second = decode(pair, model, "b", 3)
-    while pair.waiting == 0:
-        await settle()
-    assert await pair.run(lambda: "others go on", deadline=9.0) == "others go on"
-    assert model.runs == []
-    gate.open()
-    await asyncio.gather(first, second)
-    assert sum("a" in run for run in model.runs) == 5
-    assert sum("b" in run for run in model.runs) == 2
-
-
-async def test_who_has_time_does_not_make_a_run_longer_for_who_has_none(compute):
-    gate, model, later = Gate(), Model(), now() + 10 * LONG_S
-    blocked = await block(compute, gate)
-    tasks = [
-        decode(compute, model, name, 2, lambda at=at: at)
-        for name, at in (("a", 0.0), ("b", now()), ("c", later), ("d", later + JOIN_S), ("e", later + 3 * JOIN_S))
-    ]
-    await settle()
-    gate.open()
-    await asyncio.gather(blocked, *tasks)
-    assert all(set(run) <= set("ab") or set(run) <= set("cd") or run == "e" for run in model.runs)
-    assert sorted("".join(model.runs)) == list("abcde")
-
-
-async def test_a_run_begins_without_those_that_do_not_come_back(compute):
-    model = Model()
-    async with aclosing(compute.stream(lambda: Decoding(model, "a", 9), deadline=at_once)) as paused:
-        await anext(paused)
-        await anext(paused)  # served, and does not come for the next
-        await consume(compute, lambda: Decoding(model, "b", 3), [])
-    assert model.runs == ["a", "b", "b"]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_session_alone_waits_for_nobody(compute):
-    model, got = Model(), []
-    await consume(compute, lambda: Decoding(model, "a", 4), got)
-    assert (model.runs, got) == (["a"] * 3, ["a"] * 4)
-
-
-@pytest.mark.usefixtures("patient")
-async def test_two_models_share_no_run(compute):
-    models = [Model(), Model()]
-    await together(compute, *(partial(decode, compute, model, name) for model in models for name in "ab"))
-    assert [model.runs for model in models] == [["ab", "ab"], ["ab", "ab"]]
-
-
-async def test_who_cannot_join_runs_later(compute):
-    gate, model = Gate(), Model()
-    model.alone = {"b", "c"}
-    blocked = await block(compute, gate)
-    tasks = [decode(compute, model, name, 2) for name in "abc"]
-    await settle()
-    gate.open()
-    await asyncio.gather(blocked, *tasks)
-    assert sorted("".join(model.runs)) == ["a", "b", "c"]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_batch_that_fails_is_run_one_by_one(compute):
-    model = Model()
-    model.fails = True
-    await together(compute, *(partial(decode, compute, model, name, 2) for name in "ab"))
-    assert model.runs == ["a", "b"]
-
-
-async def test_who_is_cancelled_while_it_waits_for_a_run_is_closed_and_the_others_go_on(compute):
-    gate, model = Gate(), Model()
-    staying, doomed = Decoding(model, "a", 3), Decoding(model, "b", 5)
-    async with (
-        aclosing(compute.stream(lambda: staying, deadline=at_once)) as first,
-        aclosing(compute.stream(lambda: doomed, deadline=at_once)) as second,
-    ):
-        assert [await anext(first), await anext(second)] == ["a", "b"]
-        blocked = await block(compute, gate)
-        going_on, cancelled = (asyncio.create_task(anext(each)) for each in (first, second))
-        await settle()
-        cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        assert doomed.is_closed
-        gate.open()
-        assert await going_on == "a"
-        await blocked
-    assert model.runs == ["a"]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_every_turn_is_told_its_share_of_a_run(compute):
-    model = Model()
-    traces = [TurnTrace(1, 0.0), TurnTrace(2, 0.0)]
-
-    async def one(name, trace):
-        async with aclosing(compute.stream(lambda: Decoding(model, name, 2), deadline=at_once, trace=trace)) as steps:
-            async for _ in steps:
-                pass
-
-    def begin(name, trace):
-        return asyncio.create_task(one(name, trace))
-
-    await together(compute, *(partial(begin, name, trace) for name, trace in zip("ab", traces, strict=True)))
-    assert model.runs == ["ab"]
-    assert all(trace.work_s > 0 and len(trace.waits) == 3 for trace in traces)
-
-
-async def test_a_step_runs_in_the_context_of_whoever_asked_for_it_so_that_the_log_can_name_the_session(compute):
-    whose = ContextVar("whose", default="nobody's")
-    asked = whose.set("mine")
-    mine = asyncio.ensure_future(compute.run(whose.get, deadline=0))
-    await asyncio.sleep(0)
-    whose.reset(asked)
-    assert (await mine, await compute.run(whose.get, deadline=0)) == ("mine", "nobody's")

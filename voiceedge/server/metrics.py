@@ -26,7 +26,8 @@ from voiceedge.server.build import Build
 from voiceedge.server.network import NETWORK, ROUND_TRIP
 from voiceedge.server.step_tally import OTHER, StepTally
 from voiceedge.server.throttle import Kind
-from voiceedge.session.compute import MOST_HANGING, NEEDED_BY, Compute, StepSink
+from voiceedge.session.blame import NEEDED_BY
+from voiceedge.session.compute import MOST_HANGING, Compute, StepSink
 from voiceedge.trace import MILLISECONDS_A_SECOND, SEGMENTS, now
 
 TURN_BUCKETS_S = (

@@ -22,9 +22,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from voiceedge.engines import Stage
 from voiceedge.engines.renewal import Renewal
-from voiceedge.errors import CallerError, ContextFull, EngineFailed, EngineHung, Overloaded
+from voiceedge.errors import EngineFailed, EngineHung, Overloaded
+from voiceedge.session.blame import Blame
 from voiceedge.session.load import Load
 from voiceedge.session.steps import END, Deadline, Failure, Iteration, Run, Step, close_behind
 from voiceedge.session.waiting import Waiting
@@ -45,18 +45,6 @@ MOST_HANGING = 3
 process: once can be chance, three times is a machine or a model that will not get better."""
 CLOSE_S = 5.0
 """How long steps in flight may take when the node stops."""
-STAGES_OF: dict[str, Stage] = {
-    "vad": "vad",
-    "end of turn": "end_of_turn",
-    "stt": "stt",
-    "sentence end": "llm",
-    "llm": "llm",
-    "tts": "tts",
-}
-"""Whose engine is to blame for a step, by the step's name. A look at tools, or at how long a prompt is, is nobody's
-fault but its input's."""
-NEEDED_BY: dict[str, Stage] = STAGES_OF | {"tools": "llm", "count": "llm"}
-"""What a step cannot begin without."""
 
 
 class Compute:
@@ -83,12 +71,13 @@ class Compute:
         """
         self._observe = observe
         self._renewal = renewal
+        self._blame = Blame(renewal)
         self._timeout_s = timeout_s
         self._on_doomed = on_doomed
         self.longest_s: dict[str, float] = {}
         """The longest step so far by name, in seconds: what a more urgent step may have to wait for a thread."""
         self._load = Load(workers)
-        self._waiting = Waiting(self._is_out)  # full: `Overloaded`
+        self._waiting = Waiting(self._blame.is_out)  # full: `Overloaded`
         self._runs: list[Run] = []  # what runs, one a thread
         self._hanging: list[Run] = []  # what was given up and has not come back
         self._doomed: str | None = None
@@ -257,7 +246,7 @@ class Compute:
         if run.steps:
             self._tell(run.name, run.begun - min(step.asked for step in run.steps), ran_s, len(run.steps))
         for step, outcome in zip(run.steps, outcomes, strict=True):
-            self._judge(step, outcome, run.begun)
+            self._blame.judge(step, outcome, run.begun)
             if isinstance(outcome, Failure):
                 step.result.set_exception(outcome.error)
             else:
@@ -312,16 +301,6 @@ class Compute:
             self._waiting.served(run.model, len(run.steps))
             self._wake.notify_all()
 
-    def _judge(self, step: Step, outcome: Any, begun: float) -> None:
-        """Tell what came of a step to whoever loads engines anew."""
-        stage = STAGES_OF.get(step.name)
-        if self._renewal is None or stage is None:
-            return
-        if not isinstance(outcome, Failure):
-            self._renewal.worked(stage)
-        elif not isinstance(outcome.error, CallerError | ContextFull | Overloaded):
-            self._renewal.failed(stage, begun)
-
     def _tell(self, name: str, waited_s: float, ran_s: float, rows: int) -> None:
         """Let whoever observes know of a run."""
         try:
@@ -349,11 +328,6 @@ class Compute:
         if self._renewal is not None and (stage := self._renewal.lost(now())) is not None:
             self._end(f"{stage} cannot be loaded")
 
-    def _is_out(self, step: Step) -> bool:
-        """Whether a step would begin with an engine that is out of service: it waits for the next one."""
-        out = self._renewal.out if self._renewal is not None else ()
-        return bool(out) and step.is_first and NEEDED_BY.get(step.name) in out
-
     def _is_overdue(self, run: Run, awake_s: float) -> bool:
         if run.seen_s is None:
             run.seen_s = awake_s
@@ -369,8 +343,7 @@ class Compute:
             MOST_HANGING,
             where(run.thread),
         )
-        if self._renewal is not None and (stage := STAGES_OF.get(run.name)) is not None:
-            self._renewal.hung(stage, run.begun)  # before anybody can begin with it anew
+        self._blame.hung(run.name, run.begun)  # before anybody can begin with the engine anew
         with self._wake:
             self._threads = [thread for thread in self._threads if thread.ident != run.thread]
         for step in run.steps:
