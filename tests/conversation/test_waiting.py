@@ -15,7 +15,7 @@ from voiceedge.conversation.waiting import (
 )
 
 probabilities = st.none() | st.floats(0, 1)
-words = st.none() | st.builds(Words, st.sampled_from(Ending), probabilities)
+words = st.none() | st.builds(Words, st.sampled_from(Ending), probabilities, probabilities)
 WHOLE = Words(Ending.WHOLE, 0.6)
 LONGEST_UNSTRETCHED_MS = WAIT_MS[0][1]
 
@@ -62,12 +62,13 @@ def test_whatever_depends_on_it_is_changed_by_it(ending):
 
 def test_a_number_is_not_believed_to_be_complete():
     assert wait_ms(0.95, Words(Ending.DICTATED, 0.9)) > 900
+    assert wait_ms(0.95, Words(Ending.DICTATED, 0.9, marked=0.99)) > 900
 
 
 def test_without_a_language_model_the_syntax_stands_in():
     waits = [wait_ms(0.98, Words(ending)) for ending in (Ending.BRIEF, Ending.WHOLE, Ending.UNCLEAR, Ending.UNMARKED)]
     assert waits == sorted(waits)
-    assert waits[0] == waits[1] == waits[2] == SHORTEST_MS < waits[3]
+    assert waits[0] == waits[1] == SHORTEST_MS < waits[2] < waits[3]
 
 
 def test_words_alone_end_a_turn_later_than_with_the_model():
@@ -84,6 +85,22 @@ def test_who_reads_more_finished_never_waits_longer(p, q, heard, ending):
     assert wait_ms(heard, Words(ending, max(p, q))) <= wait_ms(heard, Words(ending, min(p, q)))
 
 
+@given(st.floats(0, 1), st.floats(0, 1), probabilities, st.floats(0, 1), st.sampled_from(Ending))
+def test_where_a_final_mark_is_likelier_nobody_waits_longer(p, q, whole, heard, ending):
+    high, low = Words(ending, whole, max(p, q)), Words(ending, whole, min(p, q))
+    assert wait_ms(heard, high) <= wait_ms(heard, low)
+
+
+def test_a_final_mark_that_was_a_close_call_is_a_reason_to_wait():
+    assert wait_ms(0.9, Words(Ending.WHOLE, 0.4, marked=0.95)) < 300
+    assert wait_ms(0.9, Words(Ending.WHOLE, 0.4, marked=0.05)) > 1000
+
+
+def test_a_missing_mark_counts_as_much_as_speech_to_text_says():
+    close, clear = Words(Ending.UNMARKED, 0.5, marked=0.45), Words(Ending.UNMARKED, 0.5, marked=0.001)
+    assert clear.odds < Words(Ending.UNMARKED, 0.5).odds < close.odds
+
+
 @given(probabilities, words, st.floats(0.5, 2), st.floats(1, 1.5))
 def test_no_wait_exceeds_its_bounds(p, said, patience, stretch):
     wait = wait_ms(p, said, patience, stretch)
@@ -96,7 +113,7 @@ def test_patience_is_a_factor(p, said):
 
 
 def test_the_table_falls():
-    assert all(low < high and long > short for (low, long), (high, short) in pairwise(WAIT_MS))
+    assert all(low <= high and long >= short for (low, long), (high, short) in pairwise(WAIT_MS))
 
 
 # ── the speaker's own pauses ──────────────────────────────────────────────────────────────────────────────

@@ -180,6 +180,30 @@ def test_earlier_words_that_are_wrong_change_nothing(tiny, spoken, wrong):
 
 
 @pytest.mark.models
+@pytest.mark.parametrize("model", ["tiny", "base"])
+def test_a_final_mark_is_likelier_behind_all_than_behind_a_beginning(request, model, spoken):
+    whisper, speech = request.getfixturevalue(model), spoken(QUESTION)
+    (whole,), (begun,) = whisper.transcribe(speech), whisper.transcribe(speech[: round(1.0 * RATE_HZ)])
+    assert words([begun]) == words_of(QUESTION)[: len(words([begun]))]
+    assert begun.marked + 0.1 < whole.marked  # "What is the capital?" is a question, too
+
+
+@pytest.mark.models
+def test_what_was_known_before_changes_nothing_about_the_mark(tiny, spoken):
+    speech = spoken(QUESTION)
+    (alone,) = tiny.transcribe(speech)
+    assert tiny._vocabulary.decode([alone.token_ids[-1]]) == "?"
+    for known in (alone.token_ids, alone.token_ids[:-1], alone.token_ids[:2]):
+        (again,) = tiny.transcribe(speech, [Segment(alone.text, token_ids=known)])
+        assert again.marked == pytest.approx(alone.marked, abs=0.02)
+
+
+@pytest.mark.models
+def test_without_a_graph_nobody_tells_of_marks(without_graph, spoken):
+    assert [segment.marked for segment in without_graph.transcribe(spoken("Yes."))] == [None]
+
+
+@pytest.mark.models
 def test_a_loop_that_was_cut_is_cut_again(tiny, spied, spoken):
     # whatever the decoder knows: a text that runs in circles is judged by its time
     speech = spoken("Ten of clubs.")

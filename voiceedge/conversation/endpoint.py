@@ -214,11 +214,12 @@ class Endpoint:
         self._pause.probability = probability
         return self._silence(is_told=True)
 
-    def read(self, pause: int, text: str, whole: float | None = None) -> list[Decision]:
+    def read(self, pause: int, text: str, whole: float | None = None, marked: float | None = None) -> list[Decision]:
         """Take the transcript of the turn up to `pause`; the turn may end, or begin, at once.
 
-        `whole` is a language model's probability that a sentence ends where the text does, if one was asked. The
-        transcript may come again, with it or in a better version.
+        `whole` is a language model's probability that a sentence ends where the text does, if one was asked; `marked`
+        is speech-to-text's of a final mark there, if it tells. The transcript may come again, with them or in a better
+        version.
         """
         if not self._is_current(pause):
             return []
@@ -226,7 +227,7 @@ class Endpoint:
         if self._held and text.strip() and not is_backchannel(text):
             decisions = self._start()
         if self._held or self.settings.silence_ms is None:
-            self._pause.words = Words(ending(text), whole)
+            self._pause.words = Words(ending(text), whole, marked)
             decisions += self._silence(is_told=True)
         return decisions
 

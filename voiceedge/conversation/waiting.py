@@ -24,9 +24,15 @@ that a sentence goes on."""
 LANGUAGE_NEUTRAL = 0.35
 LANGUAGE_ODDS = (-5.0, 2.5)
 """Bounds of what the language model can add."""
+MARK_WEIGHT = 0.8
+"""Of the log odds that speech-to-text gives a final mark behind the last word, counted from `MARK_NEUTRAL`: it hears
+how it was said and reads what was said, and writes a full stop behind most beginnings all the same."""
+MARK_NEUTRAL = 0.85
+MARK_ODDS = (-4.0, 1.5)
+"""Bounds of what that can add."""
 ENDING_ODDS = {
     Ending.OPEN: -5.0,
-    Ending.DICTATED: -3.0,
+    Ending.DICTATED: -3.5,
     Ending.SELDOM: -4.0,
     Ending.UNMARKED: -3.0,
     Ending.UNCLEAR: -1.5,
@@ -38,10 +44,11 @@ of sentences are sentences ("Play some quiet music | in the kitchen")."""
 UNHEARD_ODDS = -1.0
 """In place of the end-of-turn model's, where it has not answered."""
 
-WAIT_MS = ((-5.0, 2000.0), (-3.0, 1300.0), (-1.0, 1000.0), (1.0, 200.0))
+WAIT_MS = ((-5.0, 2000.0), (-2.5, 1300.0), (-1.0, 1100.0), (-1.0, 600.0), (1.5, 200.0))
 """Silence in ms by the log odds of an end, interpolated. 200 ms is what people leave between turns (Stivers et al.
-2009); most pauses inside a turn take more than half a second (Campione & Véronis 2002). Where the last point lies
-decides who suffers: callers who have finished or callers who think; docs/endpointing.md has what each place costs."""
+2009); most pauses inside a turn take more than half a second (Campione & Véronis 2002). Hence the step: who is waited
+for longer than 600 ms is thinking, and thinks for a second. Where the last points lie decides who suffers: callers who
+have finished or callers who think; docs/endpointing.md has what each place costs."""
 SHORTEST_MS = WAIT_MS[-1][1]
 LONGEST_MS = 2500.0
 """The most that a hesitant speaker is waited for."""
@@ -54,18 +61,36 @@ class Words:
     ending: Ending
     whole: float | None = None
     """The language model's probability that a sentence ends where they do; None: it was not asked."""
+    marked: float | None = None
+    """Speech-to-text's probability of a final mark behind them; None: it does not tell."""
 
     @property
     def odds(self) -> float:
         """Log odds of an end."""
-        said = ENDING_ODDS[self.ending]
+        if self.decide:
+            return ENDING_ODDS[self.ending]
+        return max(self._read_odds + self._mark_odds, ENDING_ODDS[Ending.OPEN])
+
+    @property
+    def _read_odds(self) -> float:
+        """By syntax, and by the language model where it was asked and could know better."""
+        # how likely a mark was says more than that there is none
+        ending = Ending.UNCLEAR if self.ending is Ending.UNMARKED and self.marked is not None else self.ending
+        said = ENDING_ODDS[ending]
         if self.whole is None or not self.depend_on_language:
             return said
-        low, high = LANGUAGE_ODDS
-        expected = min(max(LANGUAGE_WEIGHT * (_log_odds(self.whole) - _log_odds(LANGUAGE_NEUTRAL)), low), high)
-        if self.ending is Ending.DICTATED:
+        expected = _weighed(self.whole, LANGUAGE_WEIGHT, LANGUAGE_NEUTRAL, LANGUAGE_ODDS)
+        if ending is Ending.DICTATED:
             return min(said, expected)
-        return max(expected + (said if self.ending is Ending.UNMARKED else 0.0), ENDING_ODDS[Ending.OPEN])
+        return expected + (said if ending is Ending.UNMARKED else 0.0)
+
+    @property
+    def _mark_odds(self) -> float:
+        if self.marked is None:
+            return 0.0
+        odds = _weighed(self.marked, MARK_WEIGHT, MARK_NEUTRAL, MARK_ODDS)
+        # each piece of a number is said, and written, like an end
+        return min(odds, 0.0) if self.ending is Ending.DICTATED else odds
 
     @property
     def depend_on_language(self) -> bool:
@@ -103,6 +128,11 @@ def _wait_by_odds(odds: float) -> float:
         if odds <= high:
             return wait_low + (odds - low) / (high - low) * (wait_high - wait_low)
     return SHORTEST_MS
+
+
+def _weighed(probability: float, weight: float, neutral: float, bounds: tuple[float, float]) -> float:
+    low, high = bounds
+    return min(max(weight * (_log_odds(probability) - _log_odds(neutral)), low), high)
 
 
 def _log_odds(probability: float) -> float:

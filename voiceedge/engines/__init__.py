@@ -59,6 +59,8 @@ class Segment:
     """How many the decoder gave, repeats that were cut off included."""
     token_ids: tuple[int, ...] = ()
     """The words as the decoder gave them: to be believed again, not decoded again."""
+    marked: float | None = None
+    """Probability in [0, 1] that a final mark stands behind the last word, whatever was written; None: unknown."""
 
 
 class Stt(Protocol):

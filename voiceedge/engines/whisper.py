@@ -16,6 +16,7 @@ thread decodes faster than two anyway: leave it at one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp
@@ -62,6 +63,9 @@ NO_SPEECH_ODDS = 2.0
 openai/whisper's two (no-speech above 0.6, log probability below -1.0; they meet at odds of 1.6), which lose single
 words: without neighbours the model is never sure of them. docs/words.md has the odds of noise."""
 
+_FINAL_MARK = re.compile(r"(?:\.|[?!]+)[\"']?")
+"""Two dots and more mean that somebody goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
@@ -73,6 +77,8 @@ class _Heard:
     """Tokens before that was cut."""
     mean_log_probability: float
     no_speech_probability: float
+    marked: float | None = None
+    """Probability of a final mark behind the last word; None where words were cut off."""
 
     @property
     def looped(self) -> bool:
@@ -174,7 +180,8 @@ class Whisper:
         tokens = heard.tokens
         if _is_nothing(text, heard):
             text, tokens = "", ()
-        return Segment(text, heard.mean_log_probability, heard.no_speech_probability, heard.decoded, tokens)
+        sure = (heard.mean_log_probability, heard.no_speech_probability)
+        return Segment(text, *sure, heard.decoded, tokens, heard.marked)
 
     def _listen(
         self, audio: PCM, window: PCM, audible_s: tuple[float, float], known: Sequence[int]
@@ -195,7 +202,7 @@ class Whisper:
                 # a decoder that runs in circles is sure of every copy: only what is kept is judged
                 mean = float(np.mean(log_probabilities[:kept])) if kept else 0.0
                 return _Heard(tokens[:kept], len(tokens), mean, decoded.no_speech_probability)
-        return _Heard(tokens, len(tokens), decoded.mean_log_probability, decoded.no_speech_probability)
+        return _Heard(tokens, len(tokens), decoded.mean_log_probability, decoded.no_speech_probability, decoded.marked)
 
     def _encode(self, window: PCM) -> Encoded:
         """What the encoder makes of a window."""
@@ -241,7 +248,15 @@ def _words(folder: Path, vocabulary: tokenizers.Tokenizer, prompt: tuple[int, ..
     end = vocabulary.token_to_id("<|endoftext|>")
     if no_speech is None or end is None:
         raise ModelCorrupt(f"the vocabulary in {folder} is not Whisper's")
-    return Words(prompt, end, no_speech, settings.suppress_ids, settings.suppress_ids_begin)
+    marks, final_marks = _marks(vocabulary, end)
+    return Words(prompt, end, no_speech, settings.suppress_ids, settings.suppress_ids_begin, marks, final_marks)
+
+
+def _marks(vocabulary: tokenizers.Tokenizer, words: int) -> tuple[frozenset[int], tuple[int, ...]]:
+    """Of the first `words` tokens: those without a letter or a digit, and those that end a sentence."""
+    texts = [vocabulary.decode([token]).strip() for token in range(words)]
+    marks = [token for token, text in enumerate(texts) if text and not any(map(str.isalnum, text))]
+    return frozenset(marks), tuple(token for token in marks if _FINAL_MARK.fullmatch(texts[token]))
 
 
 def _is_nothing(text: str, heard: _Heard) -> bool:

@@ -24,6 +24,8 @@ class Decoded:
     no_speech_probability: float
     believed: int = 0
     """How many of the tokens were known before and did not have to be decoded."""
+    marked: float | None = None
+    """Probability of a final mark behind the last word; None: it is not looked at."""
 
 
 class Decoder(Protocol):

@@ -40,6 +40,10 @@ class Words:
     """Tokens that are never said: brackets, notes and the like."""
     suppressed_first: tuple[int, ...]
     """Tokens that are not said first: the end, a space."""
+    marks: frozenset[int] = frozenset()
+    """Tokens without a letter or a digit."""
+    final_marks: tuple[int, ...] = ()
+    """Those of them that end a sentence."""
 
 
 class GraphDecoder:
@@ -84,6 +88,8 @@ class GraphDecoder:
         believed = next((i for i, token in enumerate(known) if choices[i] != token), len(known))
         tokens, choice = list(known[:believed]), int(choices[believed])
         total = sum(_log_probability(rows[i], int(choices[i])) for i in range(believed + 1))
+        last_word = next((i for i in reversed(range(believed)) if known[i] not in words.marks), -1)
+        behind = rows[last_word + 1]  # what may come behind the last word
         cache = [kept[:, :, : len(words.prompt) + believed] for kept in cache]
         while choice != words.end and len(tokens) < most:
             tokens.append(choice)
@@ -92,9 +98,12 @@ class GraphDecoder:
             logits, cache = self._step([choice], cache, audio)
             row = logits[0]
             row += self._later
+            if tokens[-1] not in words.marks:
+                behind = row
             choice = int(row.argmax())
             total += _log_probability(row, choice)
-        return Decoded(tuple(tokens), total / (len(tokens) + 1), no_speech, believed)
+        marked = _probability(behind, words.final_marks)
+        return Decoded(tuple(tokens), total / (len(tokens) + 1), no_speech, believed, marked)
 
     def _step(self, tokens: list[int], cache: Cache, audio: Audio) -> tuple[NDArray[np.float32], Cache]:
         """Logits of `tokens` behind those in the cache, shape [tokens, vocabulary], and the cache with them."""
@@ -134,3 +143,9 @@ def _log_probability(logits: NDArray[np.float32], token: int) -> float:
     """Of one token, given the logits of all, shape [vocabulary]."""
     highest = logits.max()
     return float(logits[token] - highest - np.log(np.exp(logits - highest).sum()))
+
+
+def _probability(logits: NDArray[np.float32], tokens: Sequence[int]) -> float:
+    """Of any of some tokens, given the logits of all, shape [vocabulary]."""
+    odds = np.exp(logits - logits.max())
+    return float(odds[list(tokens)].sum() / odds.sum())

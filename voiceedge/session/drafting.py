@@ -39,7 +39,7 @@ class Drafting:
         following: Following,
         spawn: Spawn,
         *,
-        on_words: Callable[[int, str, float | None], None],
+        on_words: Callable[[int, str, float | None, float | None], None],
         wants_language: Callable[[int, str], bool],
     ) -> None:
         """Draft for whoever knows about the user's turn.
@@ -50,7 +50,8 @@ class Drafting:
             answering: makes the answer.
             following: what is known of the words before, and learns what becomes known.
             spawn: begins a task of the session.
-            on_words: takes (pause, words, probability that a sentence ends there); it may end the turn.
+            on_words: takes (pause, words, probability that a sentence ends there by the language model, the same by
+                speech-to-text); it may end the turn.
             wants_language: whether that probability could change anything, by (pause, words).
         """
         self._node = node
@@ -120,7 +121,7 @@ class Drafting:
             return
         whole = await self._whole(words) if self._wants_language(pause, words) else None
         if self._utterance is utterance:
-            self._on_words(pause, words, whole)
+            self._on_words(pause, words, whole, utterance.heard[-1].marked if utterance.heard else None)
 
     def _is_worth_an_answer(self, words: str) -> bool:
         """Whether the CPU can be spared for an answer that may be for nothing."""

@@ -83,10 +83,13 @@ class Listening:
         self._on_resumed()
         return was_speaking
 
-    def read(self, pause: int, words: str, whole: float | None) -> None:
-        """Take what was said up to a pause, and how likely a sentence ends there; the turn may end at once."""
+    def read(self, pause: int, words: str, whole: float | None, marked: float | None) -> None:
+        """Take what was said up to a pause, and how likely a sentence ends there; the turn may end at once.
+
+        By the language model, `whole`, and by speech-to-text, `marked`: see `Endpoint.read`.
+        """
         endpoint = self._hearing.endpoint
-        for decision in endpoint.read(pause, words, whole) if endpoint is not None else ():
+        for decision in endpoint.read(pause, words, whole, marked) if endpoint is not None else ():
             self._decided(decision)
 
     def wants_language(self, pause: int, words: str) -> bool:
