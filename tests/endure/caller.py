@@ -273,6 +273,7 @@ class Caller:
         return MARKED_PATIENCE_S if self._is_marked else PATIENCE_S
 
     async def _send(self, kind: str, **fields: Any) -> None:
+        self._page.sent(kind)
         await self._socket.send(json.dumps({"type": kind, **fields}))
 
     async def _listen_to_the_room(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from voiceedge.errors import Overloaded
 
 KEPT = 50
 """Findings of a kind that are kept word for word; all are counted."""
+LATEST = 60
+"""Messages of a session that a finding tells of."""
 RACES = frozenset(
     {
         "response_cancel_not_active",
@@ -70,10 +72,16 @@ class Page:
         """Responses that were created and are not done."""
         self.is_broken = False
         """Whether the order of events was violated: what comes then says nothing more."""
+        self._latest: deque[str] = deque(maxlen=LATEST)
         ledger.sessions += 1
+
+    def sent(self, kind: str) -> None:
+        """Note what the client has said."""
+        self._keep(f"> {kind}")
 
     def see(self, event: dict[str, Any]) -> None:
         """Take the next event."""
+        self._note(event)
         match event["type"]:
             case "response.created":
                 self._ledger.created += 1
@@ -88,6 +96,17 @@ class Page:
             except (AssertionError, KeyError) as error:
                 self.is_broken = True
                 self._ledger.find("order", f"{self._name}: {event['type']}: {error}")
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Keep the event among the latest; of many pieces of audio in a row one."""
+        said = f"< {event['type']}"
+        if (response := event.get("response")) is not None:
+            said += f" {response['id']} {response['status']} in {response.get('conversation_id')}"
+        self._keep(said)
+
+    def _keep(self, said: str) -> None:
+        if not (said.endswith((".delta", ".append")) and self._latest and self._latest[-1] == said):
+            self._latest.append(said)
 
     def _done(self, response: dict[str, Any]) -> None:
         name, status = response["id"], response["status"]
@@ -129,7 +148,7 @@ class Page:
 
     def find_endless(self) -> None:
         """Put down that its client has waited for what was created, and it is not done."""
-        self._ledger.find("created and never done", f"{self._name}: {sorted(self.open)}")
+        self._ledger.find("created and never done", f"{self._name}: {sorted(self.open)}; {', '.join(self._latest)}")
 
     def close(self) -> None:
         """The session is over."""
