@@ -247,15 +247,16 @@ class Caller:
             self._page.expected(f"responses have no end: {sorted(self._page.open)}")
 
     async def _is_quiet(self, patience_s: float) -> bool:
-        """Wait so long at most until nothing is being answered any more."""
+        """Wait until nothing is being answered any more, or nothing has come for so long: an answer may last longer."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                while self._page.open and await self._expect("response.done") is not None:
-                    pass
+            while self._page.open:
+                async with asyncio.timeout(patience_s):
+                    if await self._expect() is None:
+                        break
         return not self._page.open
 
     def _expect(self, *kinds: str) -> asyncio.Future[dict[str, Any] | None]:
-        """The next event of these types, None when there will be none."""
+        """The next event of these types, or of any where none is named; None when there will be none."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((frozenset(kinds), future))
         return future
@@ -315,7 +316,7 @@ class Caller:
         for kinds, future in waiting:
             if future.done():
                 continue
-            if event is None or event["type"] in kinds:
+            if event is None or not kinds or event["type"] in kinds:
                 future.set_result(event)
             else:
                 self._waiting.append((kinds, future))
