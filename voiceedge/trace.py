@@ -119,7 +119,8 @@ class TurnTrace:
     clock: Clock = now
     marks: dict[Mark, float] = field(default_factory=dict)
     waits: list[tuple[float, float]] = field(default_factory=list)
-    """(asked, started) of every engine step that stood in the queue for the CPU."""
+    """(asked, started) of every engine step that stood in the queue for the CPU, and of the answer where it stood
+    behind another."""
     work_s: float = 0.0
     """Engine time spent for this turn: wasted, if nobody hears it."""
     facts: dict[str, int | float | str] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class TurnTrace:
         self.facts.pop("prefill_tokens", None)
 
     def waited(self, asked: float, started: float) -> None:
-        """Note that an engine step stood in the queue from `asked` to `started`."""
+        """Note that an engine step, or the answer, stood in a queue from `asked` to `started`; never two at a time."""
         self.waits.append((asked, started))
 
     def worked(self, seconds: float) -> None:

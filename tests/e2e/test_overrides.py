@@ -191,8 +191,10 @@ async def test_without_interrupt_response_the_answer_goes_on_and_the_turn_is_ans
         await caller.until("input_audio_buffer.speech_started")
         first = (await caller.until("response.done"))["response"]
         second = (await caller.until("response.done"))["response"]
+        path = {part["segment"]: part["ms"] for part in (await caller.until("voiceedge.turn"))["critical_path"]}
         await speaking
     assert (first["status"], second["status"]) == ("completed", "completed")
+    assert path["queue"] > 10 * path["llm"], "it stood behind the first answer, the LLM has nothing to do with it"
     check(caller.seen)
 
 

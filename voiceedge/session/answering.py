@@ -44,6 +44,8 @@ class _Request:
     config: ResponseConfig
     utterance: Utterance | None
     question: Question | None
+    asked: float
+    """When it was asked for: another answer may have to be finished first."""
 
 
 @dataclass(slots=True)
@@ -171,7 +173,7 @@ class Answering:
 
     def prepare(self, config: ResponseConfig, utterance: Utterance | None, question: Question | None = None) -> None:
         """Say what the next answer answers; `question` stands in the place of the conversation."""
-        self._next = _Request(config, utterance, question)
+        self._next = _Request(config, utterance, question, self._node.clock())
 
     def draft(self, config: ResponseConfig, utterance: Utterance, words: str) -> None:
         """Make the answer to what the user has said so far, behind a gate; does nothing while another one is made."""
@@ -209,7 +211,8 @@ class Answering:
             draft.parts.abandon()
             draft = None
         turn = draft.turn if draft is not None else self._new_turn(request.config, request.utterance)
-        turn.is_heard = True
+        turn.is_heard, begun = True, self._node.clock()
+        turn.trace.waited(max(request.asked, turn.trace.marks.get("stt_final", begun)), begun)
         self._turn, self._parts = turn, draft.parts if draft is not None else None
         turn.trace.facts["answer_ready_at_endpoint"] = int(draft is not None and draft.parts.is_ready)
         turn.task = self._spawn(self._run(turn, draft, request.question, self._turns), f"turn {self._turns}")
