@@ -7,6 +7,12 @@ import gc
 import sys
 from collections.abc import Callable
 
+LARGE_BYTES = 768 * 1024
+"""What is as large as this is not kept by the C library when it is freed: the audio of a session (960,000 bytes to
+begin with) is, the logits of a token (608,000 with 152,000 words) are not, for they come and go all the time."""
+M_MMAP_THRESHOLD = -3
+"""From glibc's malloc.h."""
+
 
 def settle() -> None:
     """All is loaded, and stays for as long as the process: the garbage collector need not look at it again.
@@ -16,6 +22,9 @@ def settle() -> None:
     """
     gc.freeze()
     gc.collect()  # from here on "old" is reckoned without them
+    if (mallopt := _of_glibc("mallopt")) is not None:
+        # glibc has learnt from the weights that tens of megabytes come and go, and would keep all audio in its heaps
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def give_back(*, collect: bool) -> None:
@@ -35,12 +44,12 @@ def give_back(*, collect: bool) -> None:
         _trim(0)
 
 
-def _found() -> Callable[[int], int] | None:
-    """The `malloc_trim` of glibc; musl, macOS and Windows have none."""
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of glibc; musl, macOS and Windows have none of this name."""
     if sys.platform != "linux":
         return None
-    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
+    return function
 
 
-_trim = _found()
+_trim = _of_glibc("malloc_trim")
