@@ -33,7 +33,7 @@ def text_item(text: str, **more: Any) -> dict[str, Any]:
 
 def resident_mb() -> float:
     """What is held: without what the C library keeps of what is free, in the heap that all tests of a process share."""
-    give_back()
+    give_back(collect=True)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 

@@ -101,7 +101,7 @@ class Page:
         """Keep the event among the latest; of many pieces of audio in a row one."""
         said = f"< {event['type']}"
         if (response := event.get("response")) is not None:
-            said += f" {response['id']} {response['status']} in {response.get('conversation_id')}"
+            said += f" {response.get('id')} {response.get('status')} in {response.get('conversation_id')}"
         self._keep(said)
 
     def _keep(self, said: str) -> None:

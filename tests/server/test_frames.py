@@ -83,6 +83,23 @@ async def test_a_goodbye_is_answered_also_beside_a_ping_of_who_does_not_read():
     await connection.close()
 
 
+async def test_who_has_just_said_goodbye_does_not_keep_the_node_from_stopping():
+    connection = await opened()
+    await connection.take(frame(struct.pack("!H", 1000), OP_CLOSE))
+    connection.wire.written = b""
+    connection.protocol.shutdown()  # with TLS the connection is there for a round trip more
+    assert (connection.wire.written, connection.wire.is_closed) == (b"", True)
+    await connection.close()
+
+
+async def test_everybody_else_is_told_that_it_stops():
+    connection = await opened()
+    connection.wire.written = b""
+    connection.protocol.shutdown()
+    assert connection.wire.written == Frame(OP_CLOSE, struct.pack("!H", 1012)).serialize(mask=False)
+    await connection.close()
+
+
 @pytest.mark.parametrize("data", [b"", b"x"])
 async def test_fragments_take_no_more_memory_than_what_they_hold(data, monkeypatch):
     monkeypatch.setattr(frames, "FRAMES_AHEAD", 30_000)

@@ -81,6 +81,14 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self._going_on is not None:
             self._going_on.cancel()
 
+    def shutdown(self) -> None:
+        """The node stops. Who has said goodbye is not told so any more: uvicorn would raise, and leave the others."""
+        if self.handshake_complete and not self.close_sent and self.conn.state is not OPEN:
+            self.stop_keepalive()
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def _go_on(self) -> None:
         """Parse what has come: no faster than frames may come, and no further than to a message that is to be taken."""
         while self._unread and not self._must_wait():

@@ -72,7 +72,7 @@ class Predecessor(Rule):
 
     def _asked_for(self, seen: Seen, item: str) -> str | None:
         """`previous_item_id` of the request that this item is the answer to; None at the end."""
-        if item in seen.made_by or item in seen.committed:
+        if seen.is_being_made(item) or item in seen.committed:
             return None
         requests = [one for one in seen.pending if one.type == "conversation.item.create" and not one.is_bad]
         place: str | None = requests[0].event.get("previous_item_id") if requests else None
@@ -92,7 +92,7 @@ class Items(Rule):
             item = event["item"]
             self.require(item["id"] not in seen.items, f"{item['id']} is there already")
             self._open.add(item["id"])
-            if item["id"] in seen.made_by:
+            if seen.is_being_made(item["id"]):
                 self.require(item["status"] == "in_progress" and not item.get("content"), str(item))
         elif event["type"] == "conversation.item.done":
             item = event["item"]

@@ -109,7 +109,7 @@ class Replies(Rule):
 def _answered_type(seen: Seen, event: dict[str, Any]) -> str | None:
     """Type of the request that an event answers, None where it answers none."""
     kind = event["type"]
-    if kind == "conversation.item.added" and event["item"]["id"] not in seen.made_by:
+    if kind == "conversation.item.added" and not seen.is_being_made(event["item"]["id"]):
         # what a commit or a turn puts into the conversation has been announced by `committed`
         return None if event["item"]["id"] in seen.committed else "conversation.item.create"
     if kind == "input_audio_buffer.committed":

@@ -129,6 +129,10 @@ class Seen:
         """Items that responses put out and that are still in the conversation."""
         return [item for item in self.items if item in self.made_by]
 
+    def is_being_made(self, item: str) -> bool:
+        """Whether a response puts this item out now; one that is deleted may come again, from the client."""
+        return item in self.made_by and self.responses[self.made_by[item]].is_open
+
     @property
     def main(self) -> Response | None:
         """The response that writes the conversation now."""
