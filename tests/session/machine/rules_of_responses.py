@@ -195,7 +195,7 @@ class AddsUp(Rule):
         self._cut |= {item_id} if whole != said else set()
 
     def quiet(self, seen: Seen) -> None:
-        for item_id in self._cut:
+        for item_id in self._cut & seen.made_by.keys():
             status = seen.responses[seen.made_by[item_id]].status
             self.require(status == "cancelled", f"captions of {item_id} are missing, and it was {status}")
 
@@ -298,7 +298,7 @@ class Calls(Rule):
         self._cut |= {item_id} if arguments != so_far else set()
 
     def quiet(self, seen: Seen) -> None:
-        for item_id in self._cut:
+        for item_id in self._cut & seen.made_by.keys():
             status = seen.responses[seen.made_by[item_id]].status
             self.require(status == "cancelled", f"arguments of {item_id} are missing, and it was {status}")
 

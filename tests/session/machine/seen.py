@@ -167,6 +167,8 @@ class Seen:
             place = self.items.index(before) + 1 if before in self.items else 0
             self.items.insert(place, event["item"]["id"])
             self.shown[event["item"]["id"]] = event["item"]  # an id may come again once its item is deleted
+            if not self.is_being_made(event["item"]["id"]):
+                self.made_by.pop(event["item"]["id"], None)
         elif kind == "conversation.item.deleted" and event["item_id"] in self.items:
             self.items.remove(event["item_id"])
 
