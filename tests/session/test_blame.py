@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import aclosing
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -201,4 +202,4 @@ async def test_a_run_that_cannot_be_judged_fails_and_its_thread_goes_on(renewed,
         with pytest.raises(EngineFailed, match="not brought to its end"):
             await renewed.run(lambda: "done", deadline=0.0, name="tts")
     assert await renewed.run(lambda: "done", deadline=0.0) == "done"
-    assert not renewed.is_busy
+    assert not renewed.is_busy(before=inf)

@@ -3,6 +3,7 @@ import threading
 from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
+from math import inf
 
 import pytest
 
@@ -129,7 +130,7 @@ async def test_a_stream_yields_every_item_and_asks_for_the_deadline_of_each(comp
 
     await consume(compute, steps, got, deadline)
     assert got == ["a", None, "c"]
-    assert len(asked) == 4  # the last step finds the end
+    assert len(asked) == 2 * 4  # when it comes, and when a thread is free; the last step finds the end
     assert steps.is_closed
 
 
@@ -293,13 +294,17 @@ async def test_a_deadline_that_cannot_be_told_costs_nobody_the_thread(compute):
 
 
 async def test_the_node_is_busy_while_one_more_step_would_have_to_wait(compute):
-    assert not compute.is_busy
+    assert not compute.is_busy(before=inf)
     gate = Gate()
-    blocked = await block(compute, gate)
-    assert compute.is_busy
+    blocked = await block(compute, gate)  # due at 0
+    assert compute.is_busy(before=6.0)
+    assert not compute.is_busy(before=0.0), "what is due later goes later"
+    waiting = asyncio.create_task(compute.run(lambda: None, deadline=7.0))
+    await asyncio.sleep(0)
+    assert compute.is_busy(before=8.0)
     gate.open()
-    await blocked
-    assert not compute.is_busy
+    await asyncio.gather(blocked, waiting)
+    assert not compute.is_busy(before=inf)
 
 
 class Hands:

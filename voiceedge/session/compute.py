@@ -102,10 +102,15 @@ class Compute:
         """Steps that run, or keep a listener waiting, a thread, over the last seconds: from 1 on the CPU is short."""
         return self._load.average(now())
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether one more step would have to wait, or others wait already."""
-        return bool(self._waiting) or len(self._runs) >= len(self._threads)
+    def is_busy(self, before: float) -> bool:
+        """Whether one more step would have to wait, or others wait already, for the sake of what is due before then.
+
+        What is due later goes later, and what of it runs is short: sessions that come and go, and are warmed, keep
+        nobody from what idle time is for.
+        """
+        steps = self._waiting.steps
+        runs = [run for run in tuple(self._runs) if any(step.due < before for step in run.steps)]
+        return any(step.due < before for step in steps) or len(runs) >= len(self._threads)
 
     @property
     def hanging(self) -> int:
@@ -201,6 +206,7 @@ class Compute:
         step = Step(deadline, next(self._numbers), work, Future(), trace, name, now(), iteration)
         if iteration is not None:
             step.row, step.is_first = iteration.row, not iteration.has_begun
+        step.urgency()  # asked for again when a thread is free; until then this is what is known of it
         with self._wake:
             if self._closed:
                 raise EngineFailed("The node is shutting down.")

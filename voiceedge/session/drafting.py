@@ -115,7 +115,7 @@ class Drafting:
         except VoiceEdgeError as error:
             log.debug("the draft has no words: %s", error)  # the client is told if the turn ends here
             return
-        if words and config is not None and self._is_worth_an_answer(words):
+        if words and config is not None and self._is_worth_an_answer(words, utterance.deadline()):
             self._answering.draft(config, utterance, words)
         if self._node.names.language != READ_LANGUAGE:
             return
@@ -123,10 +123,10 @@ class Drafting:
         if self._utterance is utterance:
             self._on_words(pause, words, whole, utterance.heard[-1].marked if utterance.heard else None)
 
-    def _is_worth_an_answer(self, words: str) -> bool:
-        """Whether the CPU can be spared for an answer that may be for nothing."""
+    def _is_worth_an_answer(self, words: str, due: float) -> bool:
+        """Whether the CPU can be spared for an answer that may be for nothing, and is due then."""
         compute = self._node.compute
-        if compute.is_busy or compute.load >= ANSWERS_BELOW:
+        if compute.is_busy(before=due) or compute.load >= ANSWERS_BELOW:
             return False
         is_read = self._node.names.language == READ_LANGUAGE
         return compute.load < THRIFTY_FROM or not is_read or ending(words) in MAY_END

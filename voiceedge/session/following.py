@@ -114,7 +114,7 @@ class Following:
     @property
     def _is_busy(self) -> bool:
         compute = self._node.compute
-        return compute.is_busy or compute.load >= FOLLOWS_BELOW
+        return compute.is_busy(before=self._node.clock() + LATER_S) or compute.load >= FOLLOWS_BELOW
 
     def _take(self, followed: Followed, segments: Sequence[Segment]) -> None:
         followed.segments, followed.since = segments, self._node.clock()

@@ -40,6 +40,11 @@ class Waiting:
         # by model; one that is gone, because another was loaded, must not be kept by what is known of it
         self._shared: WeakKeyDictionary[object, _SharedRun] = WeakKeyDictionary()
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those that wait."""
+        return tuple(self._steps)
+
     def __len__(self) -> int:
         return len(self._steps)
 
