@@ -42,17 +42,19 @@ class Part:
 
 def test_what_only_holds_itself_goes_when_nobody_is_there():
     gone: list[str] = []
-    one, two = Part(), Part()
-    one.other, two.other = two, one
-    weakref.finalize(one, gone.append, "one")
     gc.disable()
+    memory.settle()
     try:
+        one, two = Part(), Part()
+        one.other, two.other = two, one
+        weakref.finalize(one, gone.append, "one")
         del one, two
         memory.give_back(collect=False)
         assert not gone
         memory.give_back(collect=True)
         assert gone == ["one"]
     finally:
+        gc.unfreeze()
         gc.enable()
 
 

@@ -36,9 +36,10 @@ def give_back(*, collect: bool) -> None:
 
     Args:
         collect: find what only holds itself, too. The parts of a session know one another, and its audio hangs on
-            them: sixteen of them that had left held 30 MB. It takes a moment, so do it when nobody is there.
+            them: sixteen of them that had left held 30 MB. It takes a moment, so do it when nobody is there; and only
+            a moment where all is settled, so elsewhere it is left to Python.
     """
-    if collect:
+    if collect and gc.get_freeze_count():
         gc.collect()
     if _trim is not None:
         _trim(0)
