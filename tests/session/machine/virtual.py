@@ -69,9 +69,9 @@ class VirtualCompute:
         self._slept_s = 0.0
         self._steps: set[_Step] = set()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a step waits."""
+    def is_busy(self, before: float) -> bool:
+        """Whether a step waits, whenever it is due."""
+        del before
         return any(step.is_waiting for step in self._steps)
 
     @property
