@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ async def test_a_node_that_is_short_of_cpu_drafts_words_alone(
     async with calling(node.url) as caller:
         await listening(caller)
         await caller.hear(speech(0.6) + pause(0.2))
-        await asked.until(lambda: len(asked.utterances) == 1 and not node.node.compute.is_busy)
+        await asked.until(lambda: len(asked.utterances) == 1 and not node.node.compute.is_busy(before=inf))
         await asked.until(lambda: "draft" not in node.tasks())
         assert asked.prompts == []
         await caller.hear(pause(0.5))
