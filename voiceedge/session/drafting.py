@@ -68,8 +68,8 @@ class Drafting:
     def begin(self, pause: int, utterance: Utterance, config: ResponseConfig | None) -> None:
         """Listen to what has been said so far and answer it; `config` is None where nobody asks for an answer.
 
-        The words are needed to tell whether the turn is over. An answer lives on idle time: when somebody waits for
-        an engine, none is drafted.
+        The words are needed to tell whether the turn is over. An answer lives on idle time: when an engine is
+        waited for by somebody who is due sooner, none is drafted.
         """
         self.drop()
         if (followed := self._following.pause()) is not None:
